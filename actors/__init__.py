@@ -1,0 +1,1 @@
+"""One mailbox each, thin; `start.py` wires everything."""

@@ -1,0 +1,1 @@
+"""Benchmarks: `python3 run.py bench NAME --json FILE`."""

@@ -1,0 +1,1 @@
+"""What touches Ray or disk and knows no client."""

@@ -1,0 +1,1 @@
+"""Simulated people and devices, over the real API."""

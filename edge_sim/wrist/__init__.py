@@ -1,0 +1,1 @@
+"""The owner and the people of the demo: wrist-worn sensor recordings."""

@@ -1,0 +1,98 @@
+"""The doors of the project: set up `.venv` with nothing but Python and git, then run one command in it.
+
+    python3 run.py demo [--json FILE] [--seed N]     all set-up, then the main job
+    python3 run.py test [pytest arguments]
+    python3 run.py serve                             a local cluster with the API on loopback
+    python3 run.py bench NAME --json FILE [--long]
+    python3 run.py check [--release]                 format, lint, types, import contracts
+
+Standard library alone. Idempotent: an environment whose inputs have not changed is reused.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "installed"
+INPUTS = (ROOT / "pyproject.toml", ROOT / "constraints.txt")
+CHECKS = (
+    ("ruff", "format", "--check", "."),
+    ("ruff", "check", "."),
+    ("mypy",),
+    ("lint-imports",),
+)
+
+
+def fingerprint() -> str:
+    content = b"\0".join(path.read_bytes() for path in INPUTS)
+    return hashlib.sha256(content + sys.version.encode()).hexdigest()
+
+
+def pinned(package: str) -> str:
+    """The line of constraints.txt for `package`: torch must be that exact build, and come first."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return next(line for line in lines if line.startswith(f"{package}=="))
+
+
+def pip(*arguments: str) -> None:
+    subprocess.run([PYTHON, "-m", "pip", "--disable-pip-version-check", *arguments], check=True)
+
+
+def install() -> None:
+    """Make `.venv` hold what the project needs. A second call returns at once."""
+    if STAMP.exists() and STAMP.read_text() == fingerprint():
+        return
+    if sys.version_info < (3, 11):
+        raise SystemExit("Stillhouse needs Python 3.11 or newer; this is " + sys.version)
+    print("Setting up .venv (once; a few minutes, about 2 GB)", file=sys.stderr, flush=True)
+    subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+    constraints = ("-c", str(ROOT / "constraints.txt"))
+    # An open range of torch is a CUDA build of several GB: the pinned build goes in first, and
+    # satisfies every later range.
+    pip("install", *constraints, pinned("torch"))
+    pip("install", *constraints, "-e", f"{ROOT}[edge,server,dev]")
+    STAMP.write_text(fingerprint())
+
+
+def tool(name: str, *arguments: str) -> int:
+    return subprocess.run([VENV / "bin" / name, *arguments], cwd=ROOT, check=False).returncode
+
+
+def check(arguments: list[str]) -> int:
+    """Every check runs, so that one visit shows all there is to mend."""
+    if arguments not in ([], ["--release"]):
+        raise SystemExit("usage: python3 run.py check [--release]")
+    failed = [" ".join(command) for command in CHECKS if tool(*command)]
+    print("check: " + ("failed: " + ", ".join(failed) if failed else "clean"), flush=True)
+    return 1 if failed else 0
+
+
+def module(name: str, arguments: list[str]) -> int:
+    return subprocess.run([PYTHON, "-m", name, *arguments], cwd=ROOT, check=False).returncode
+
+
+DOORS = {
+    "demo": lambda arguments: module("edge_sim", ["configs/scenarios/demo.yaml", *arguments]),
+    "test": lambda arguments: module("pytest", arguments),
+    "serve": lambda arguments: module("serve_app", arguments),
+    "bench": lambda arguments: module("benchmarks", arguments),
+    "check": check,
+}
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] not in DOORS:
+        print(__doc__, file=sys.stderr)
+        return 2
+    install()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    return DOORS[arguments[0]](arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The API on Ray Serve: one route file a noun."""

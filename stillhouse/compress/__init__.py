@@ -1,0 +1,1 @@
+"""From a central model to students: families, slices, quantisation, packs."""

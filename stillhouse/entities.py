@@ -1,0 +1,332 @@
+"""The nouns that cross a boundary, each a frozen model: what they hold, their units and ranges.
+
+Accuracies are fractions. A unit stands in the name of every measured field. `extra="forbid"` and no
+NaN or infinity: a wrong or misspelt field is an error at the door, never a default.
+"""
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, hexadecimal")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, le=1e15)]
+Bytes = Annotated[int, Field(ge=1, le=1 << 50)]
+Count = Annotated[int, Field(ge=0, le=1 << 50)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class Entity(BaseModel):
+    """The base of all that crosses a boundary."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the canonical JSON (sorted keys, no spaces), hexadecimal."""
+        return digest_of(self.model_dump(mode="json"))
+
+
+def digest_of(document: object) -> str:
+    """SHA-256 of a JSON document in canonical form, hexadecimal."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# --- who -----------------------------------------------------------------------------------------
+
+
+class Role(StrEnum):
+    """What a principal may be; what each may do is in `authorization.py`."""
+
+    CLIENT = "client"
+    OWNER = "owner"  # registers central models
+    OPERATOR = "operator"  # jobs and revocation; no weights
+    AUDITOR = "auditor"
+    SYSTEM = "system"  # the cluster's own effects; never comes in over HTTP
+
+
+class Principal(Entity):
+    """Who asks: a verified identity and its role."""
+
+    id: str
+    role: Role
+
+
+SYSTEM = Principal(id="system", role=Role.SYSTEM)
+
+
+# --- what a device can afford ----------------------------------------------------------------------
+
+
+class ProfileSpec(Entity):
+    """What a client declares: limits of its device and the accuracy that it may lose."""
+
+    cpu_cores: int = Field(ge=1, le=1024, description="threads the device uses for inference")
+    memory_bytes: Bytes = Field(description="peak at batch 1: weights and live activations")
+    storage_bytes: Bytes
+    latency_p95_ms: float = Field(gt=0, le=1e7, description="95th percentile at batch 1")
+    max_accuracy_drop: float = Field(
+        ge=0, lt=1, description="below the central model's registered accuracy, as a fraction"
+    )
+    training_memory_bytes: Bytes | None = None
+    energy_mj: Positive | None = None
+
+
+class EdgeModelProfile(Entity):
+    """A profile with its owner and revision; jobs pin the revision."""
+
+    id: str
+    client_id: str
+    revision: int = Field(ge=1)
+    spec: ProfileSpec
+
+
+# --- the family ------------------------------------------------------------------------------------
+
+
+class Student(Entity):
+    """A point of the family: the share of channels kept, blocks kept in each stage, weight bits."""
+
+    width: float = Field(gt=0, le=1)
+    depths: tuple[int, ...]
+    bits: Literal[4, 8, 32]
+
+    def __str__(self) -> str:
+        return f"w{self.width:g} d{'-'.join(map(str, self.depths))} int{self.bits}"
+
+    def within(self, other: "Student") -> bool:
+        """True if this student is nowhere larger than `other`."""
+        return (
+            self.width <= other.width
+            and self.bits <= other.bits
+            and all(a <= b for a, b in zip(self.depths, other.depths, strict=True))
+        )
+
+
+class StudentFacts(Entity):
+    """What the table of a family says of one student; measured at the build, on no device."""
+
+    student: Student
+    accuracy: Fraction = Field(description="expected on unseen people, before training there")
+    agreement: Fraction = Field(description="with the central model, on the transfer set")
+    parameters: int = Field(ge=1)
+    wire_bytes: Bytes = Field(description="weights chunks of the whole student")
+    storage_bytes: Bytes = Field(description="the received reference on the device's disk")
+    memory_bytes: Bytes = Field(description="weights and peak live activations at batch 1")
+    training_memory_bytes: Bytes
+    layers: int = Field(ge=1)
+    macs: int = Field(ge=1, description="multiply-accumulates of one inference")
+
+
+class FamilyTable(Entity):
+    """All students of one central model version, and the probe networks that span their shapes."""
+
+    family_digest: Digest
+    registered_accuracy: Fraction
+    registered_accuracy_se: float = Field(ge=0, le=1)
+    classes: int = Field(ge=2)
+    rows: tuple[StudentFacts, ...]
+    probes: tuple[Student, ...] = Field(description="run by a device with weights from a seed")
+
+    def facts(self, student: Student) -> StudentFacts:
+        """The row of `student`; KeyError if the family has none such."""
+        for row in self.rows:
+            if row.student == student:
+                return row
+        raise KeyError(str(student))
+
+
+# --- the central model -------------------------------------------------------------------------------
+
+
+class VectorAxes(Entity):
+    """Indices of three axes that rotate together (an accelerometer's x, y, z)."""
+
+    axes: tuple[int, int, int]
+
+
+class Preprocessing(Entity):
+    """How raw recordings become windows: constants of the owner, applied the same everywhere."""
+
+    window: int = Field(ge=1, le=1 << 16, description="samples")
+    step: int = Field(ge=1, le=1 << 16, description="samples between the starts of two windows")
+    mean: tuple[float, ...] = Field(description="per axis, physical units")
+    deviation: tuple[float, ...] = Field(description="per axis, physical units")
+    vectors: tuple[VectorAxes, ...] = Field(default=(), description="axes that rotate together")
+    rotation_sd_rad: float = Field(default=0, ge=0, le=3.2, description="augmentation")
+
+
+class ArchitectureSpec(Entity):
+    """An architecture as data: an allow-listed id and its keyword arguments, never an import path."""
+
+    id: Name
+    kwargs: dict[str, int | float] = {}
+
+
+class CentralModelSpec(Entity):
+    """What the owner says of a version when the upload starts; the system measures the rest."""
+
+    architecture: ArchitectureSpec
+    preprocessing: Preprocessing
+    labels: tuple[str, ...] = Field(min_length=2, max_length=1 << 16)
+    files: dict[Name, Digest] = Field(description="file name -> SHA-256 of the sealed artefact")
+
+
+class CentralModel(Entity):
+    """A registered version: immutable, announced on the vault's feed once its family is ready."""
+
+    name: Name
+    version: int = Field(ge=1)
+    digest: Digest
+    owner_id: str
+    architecture: ArchitectureSpec
+    accuracy: Fraction
+    accuracy_se: float = Field(ge=0, le=1, description="over people (sources), not windows")
+    evaluation_set: Digest
+    size_bytes: Bytes
+    parameters: int = Field(ge=1)
+    family_digest: Digest
+    transfer_inputs: Digest = Field(description="of the public windows that devices pre-install")
+    transfer_input_bytes: Count
+    transfer_input_count: Count
+
+
+# --- knowledge and plans -----------------------------------------------------------------------------
+
+
+class WeightsRecipe(Entity):
+    """The slice of the family's weights that turns the runnable student `base` into `student`."""
+
+    kind: Literal["weights"] = "weights"
+    base: Student | None
+    student: Student
+
+
+class BehaviourRecipe(Entity):
+    """The central model's top-k logits on public windows [first, first + count)."""
+
+    kind: Literal["behaviour"] = "behaviour"
+    layer: Literal["logits"] = "logits"
+    top_k: int = Field(ge=1, le=16)
+    first: Count
+    count: int = Field(ge=1)
+
+
+ChunkRecipe = Annotated[WeightsRecipe | BehaviourRecipe, Field(discriminator="kind")]
+
+
+class KnowledgeChunk(Entity):
+    """A chunk as a manifest names it: what to do (recipe), what came out (digest)."""
+
+    recipe: ChunkRecipe
+    digest: Digest
+    length: Bytes
+
+
+class TrainingRecipe(Entity):
+    """How the device trains: public soft labels anchor, private hard labels personalise."""
+
+    steps: int = Field(ge=0, le=100_000)
+    batch: int = Field(default=64, ge=2, le=4096)
+    learning_rate: float = Field(default=0.02, gt=0, le=1)
+    temperature: float = Field(default=2.0, gt=0, le=100)
+    public_share: Fraction = 0.5
+    rotation_sd_rad: float = Field(default=0.3, ge=0, le=3.2)
+    time_warp: float = Field(default=0.1, ge=0, le=1)
+    seed: int = Field(ge=0)
+
+
+class Action(StrEnum):
+    """What a round asks of the device."""
+
+    DELIVER = "deliver"  # new chunks, then train and measure
+    TRAIN = "train"  # nothing new to send
+    MEASURE = "measure"  # the measurement was too noisy to decide on
+
+
+class Plan(Entity):
+    """What one round does, and why."""
+
+    round: int = Field(ge=1)
+    action: Action
+    student: Student
+    chunks: tuple[ChunkRecipe, ...] = Field(description="all that the student needs, in order")
+    training: TrainingRecipe
+    expected_accuracy: float
+    expected_accuracy_sd: float
+    expected_latency_p95_ms: float
+    chance: Fraction = Field(description="that every limit of the profile holds")
+    why: str
+
+
+class Constraint(StrEnum):
+    """A limit of a profile, as verdicts name it."""
+
+    STORAGE = "storage_bytes"
+    MEMORY = "memory_bytes"
+    LATENCY = "latency_p95_ms"
+    ACCURACY = "max_accuracy_drop"
+    TRAINING_MEMORY = "training_memory_bytes"
+    ENERGY = "energy_mj"
+
+
+class CounterOffer(Entity):
+    """A relaxed limit under which some student would do, with the probability that it does."""
+
+    constraint: Constraint
+    value: float
+    chance: Fraction
+    student: Student
+
+
+class VerdictKind(StrEnum):
+    """How a distillation job ends; ADJUST until then."""
+
+    MET = "MET"
+    INFEASIBLE = "INFEASIBLE"
+    BEST_EFFORT = "BEST_EFFORT"
+    ADJUST = "ADJUST"
+
+
+class Verdict(Entity):
+    """What the measurements say of the profile, with the reason in words."""
+
+    kind: VerdictKind
+    why: str
+    binding_constraint: Constraint | None = None
+    counter_offers: tuple[CounterOffer, ...] = ()
+    student: Student | None = None
+    next_action: Action | None = Field(default=None, description="with ADJUST alone")
+
+
+# --- what a device reports -----------------------------------------------------------------------------
+
+
+class ProbeResult(Entity):
+    """Latency of one probe network on the device (200 warm runs at batch 1, `cpu_cores` threads)."""
+
+    student: Student
+    latency_p50_ms: Positive
+    latency_p95_ms: Positive
+
+
+class DistillationMetric(Entity):
+    """What the client measured of its edge model after a round."""
+
+    round: int = Field(ge=1, le=64)
+    student: Student
+    accuracy: Fraction
+    accuracy_se: float = Field(ge=0, le=1, description="bootstrap over recordings")
+    samples: int = Field(ge=1, le=1 << 40)
+    latency_p50_ms: Positive
+    latency_p95_ms: Positive
+    peak_memory_bytes: Bytes
+    storage_bytes: Bytes
+    training_time_s: float = Field(ge=0, le=1e9)
+    energy_mj: Positive | None = None
+    source: Literal["measured", "calibrated"] = Field(
+        default="measured", description="of latency and memory; a simulated device's are calibrated"
+    )

@@ -1,0 +1,1 @@
+"""Bytes and trust between the parts: messages, frames, seals, manifests, signatures."""
