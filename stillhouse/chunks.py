@@ -1,4 +1,4 @@
-"""Which chunks a student needs, and in which order: every prefix of the weights is a runnable student.
+"""Which chunks a student needs, in which order: every prefix of the weights is a student that runs.
 
 The path grows from the smallest student of the wanted bits first in width, then in depth, stage by
 stage, through points of the family alone. It depends on the target only where it must, so two

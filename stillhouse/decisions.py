@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from stillhouse.entities import Principal
+from stillhouse.entities import Entity, Principal
 
 
-class NotLoaded(Exception):  # noqa: N818  a request for rows, not an error
+class NotLoaded(Exception):
     """`step` needs rows that `reads` did not name; nothing changed: load them and call again."""
 
     def __init__(self, *keys: str) -> None:
@@ -46,11 +46,15 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the caller gets: the HTTP status and a JSON document. Kept, so that a repeat gets the same."""
+    """What the caller gets, HTTP status and JSON document; kept, so that a repeat gets the same."""
 
     status: int
     document: Any = None
     headers: Mapping[str, str] | None = None
+
+
+def accepted(document: Entity | None = None, status: int = 200) -> Answer:
+    return Answer(status, None if document is None else document.model_dump(mode="json"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ class Rules(Protocol):
     def reads(self, request: Request) -> frozenset[str]: ...
     def step(self, rows: Mapping[str, Any], request: Request, now: float) -> Decision: ...
     def evolve(self, rows: Mapping[str, Any], event: Any) -> Mapping[str, Any]: ...
-    def index(self, event: Any) -> Index: ...
+    def index(self, rows: Mapping[str, Any], event: Any) -> Index: ...  # rows after the event
     def stream(self, event: Any) -> str: ...  # whose story the event belongs to (a job, a client)
     def encode_event(self, event: Any) -> bytes: ...
     def encode(self, row: Any) -> bytes: ...

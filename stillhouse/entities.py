@@ -35,7 +35,7 @@ def digest_of(document: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# --- who -----------------------------------------------------------------------------------------
+# --- who ----------------------------------------------------------------------------------------
 
 
 class Role(StrEnum):
@@ -58,7 +58,7 @@ class Principal(Entity):
 SYSTEM = Principal(id="system", role=Role.SYSTEM)
 
 
-# --- what a device can afford ----------------------------------------------------------------------
+# --- what a device can afford -------------------------------------------------------------------
 
 
 class ProfileSpec(Entity):
@@ -84,7 +84,7 @@ class EdgeModelProfile(Entity):
     spec: ProfileSpec
 
 
-# --- the family ------------------------------------------------------------------------------------
+# --- the family ---------------------------------------------------------------------------------
 
 
 class Student(Entity):
@@ -139,7 +139,7 @@ class FamilyTable(Entity):
         raise KeyError(str(student))
 
 
-# --- the central model -------------------------------------------------------------------------------
+# --- the central model --------------------------------------------------------------------------
 
 
 class VectorAxes(Entity):
@@ -160,7 +160,7 @@ class Preprocessing(Entity):
 
 
 class ArchitectureSpec(Entity):
-    """An architecture as data: an allow-listed id and its keyword arguments, never an import path."""
+    """An architecture as data: an allow-listed id and keyword arguments, never an import path."""
 
     id: Name
     kwargs: dict[str, int | float] = {}
@@ -183,6 +183,8 @@ class CentralModel(Entity):
     digest: Digest
     owner_id: str
     architecture: ArchitectureSpec
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
     accuracy: Fraction
     accuracy_se: float = Field(ge=0, le=1, description="over people (sources), not windows")
     evaluation_set: Digest
@@ -194,7 +196,18 @@ class CentralModel(Entity):
     transfer_input_count: Count
 
 
-# --- knowledge and plans -----------------------------------------------------------------------------
+class JobState(StrEnum):
+    """Where a distillation job stands as a whole."""
+
+    ACCEPTED = "ACCEPTED"  # waits for its central model
+    RUNNING = "RUNNING"
+    ENDED = "ENDED"  # with a verdict
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"  # at its deadline
+
+
+# --- knowledge and plans ------------------------------------------------------------------------
 
 
 class WeightsRecipe(Entity):
@@ -302,11 +315,11 @@ class Verdict(Entity):
     next_action: Action | None = Field(default=None, description="with ADJUST alone")
 
 
-# --- what a device reports -----------------------------------------------------------------------------
+# --- what a device reports ----------------------------------------------------------------------
 
 
 class ProbeResult(Entity):
-    """Latency of one probe network on the device (200 warm runs at batch 1, `cpu_cores` threads)."""
+    """Latency of one probe network there (200 warm runs at batch 1 on `cpu_cores` threads)."""
 
     student: Student
     latency_p50_ms: Positive
@@ -330,3 +343,20 @@ class DistillationMetric(Entity):
     source: Literal["measured", "calibrated"] = Field(
         default="measured", description="of latency and memory; a simulated device's are calibrated"
     )
+
+
+class DistillationJob(Entity):
+    """One client's request, as people and devices see it."""
+
+    id: str
+    client_id: str
+    central_model_version: str = Field(description="as asked: name, name@version or name@alias")
+    resolved_version: str | None = Field(description="name@version, pinned; null while it waits")
+    central_model_digest: Digest | None
+    edge_model_profile_id: str
+    edge_model_profile_revision: int
+    state: JobState
+    rounds: Count
+    verdict: Verdict | None
+    submitted_at: float = Field(description="seconds since the epoch")
+    deadline: float = Field(description="seconds since the epoch")

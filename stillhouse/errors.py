@@ -1,7 +1,7 @@
 """Every error that Stillhouse raises on purpose, as one tree.
 
 StillhouseError
-├── Refusal                     the caller asked for something that is not to be had; nothing changed
+├── Refusal                     the caller cannot have this; nothing changed
 │   ├── Invalid                 a value is out of range or of the wrong type
 │   ├── Unauthenticated         no signature, or one that does not verify
 │   ├── Forbidden               the principal's role does not allow this action

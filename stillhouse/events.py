@@ -1,0 +1,175 @@
+"""What has happened, as a shard journals it; the first field names whose story it belongs to."""
+
+from dataclasses import dataclass
+
+from stillhouse.codec import Codec
+from stillhouse.entities import (
+    CentralModel,
+    DistillationMetric,
+    EdgeModelProfile,
+    JobState,
+    Plan,
+    ProbeResult,
+    Verdict,
+)
+from stillhouse.jobs import Job, Move
+from stillhouse.rows import DeliveryRow, EnrolmentRow, PrincipalRow
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentOpened:
+    principal_id: str
+    enrolment: EnrolmentRow
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    principal_id: str
+    enrolment_id: str
+    principal: PrincipalRow
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileStored:
+    profile_id: str
+    profile: EdgeModelProfile
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileDeleted:
+    profile_id: str
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobSubmitted:
+    job_id: str
+    client_id: str
+    asked: str
+    profile: EdgeModelProfile
+    at: float
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelResolved:
+    job_id: str
+    model: CentralModel
+
+
+@dataclass(frozen=True, slots=True)
+class JobsAdded:
+    job_id: str
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobMoved:
+    job_id: str
+    node: str
+    move: Move
+    cause: str
+    at: float
+    lease_until: float | None = None  # with START, OFFER and RENEW
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    job_id: str
+    calibration: str  # which networks on how many threads
+    probes: tuple[ProbeResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanMade:
+    job_id: str
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOpened:
+    job_id: str
+    delivery: DeliveryRow
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkAcknowledged:
+    delivery_id: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class StudentInstalled:
+    delivery_id: str
+    report_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetricReported:
+    job_id: str
+    metric: DistillationMetric
+
+
+@dataclass(frozen=True, slots=True)
+class MetricKept:
+    """A metric after the verdict: shown, not judged."""
+
+    job_id: str
+    metric: DistillationMetric
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    job_id: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class JobClosed:
+    job_id: str
+    state: JobState
+    verdict: Verdict | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnnounced:
+    name: str
+    model: CentralModel
+
+
+@dataclass(frozen=True, slots=True)
+class AliasSet:
+    name: str
+    alias: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class CursorMoved:
+    publisher: str
+    sequence: int
+
+
+EVENTS = Codec(
+    EnrolmentOpened,
+    Enrolled,
+    ProfileStored,
+    ProfileDeleted,
+    JobSubmitted,
+    ModelResolved,
+    JobsAdded,
+    JobMoved,
+    Calibrated,
+    PlanMade,
+    DeliveryOpened,
+    ChunkAcknowledged,
+    StudentInstalled,
+    MetricReported,
+    MetricKept,
+    Judged,
+    JobClosed,
+    ModelAnnounced,
+    AliasSet,
+    CursorMoved,
+)

@@ -1,0 +1,143 @@
+"""The job graph of one distillation job: which jobs wait, are ready, run or are over.
+
+Pure and immutable: `move` looks a move up in one table keyed by (state, event) and gives back the
+moved job; what is not in the table is an IllegalMove and nothing happens. A job may name only
+parents that are already in the graph, so the graph cannot hold a cycle and needs no check for one.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from stillhouse.errors import IllegalMove, NotFound
+
+
+class Kind(StrEnum):
+    """What a node of the graph does."""
+
+    AWAIT_MODEL = "await_model"
+    PROBE = "probe"
+    PLAN = "plan"
+    COMPRESS = "compress"
+    TRANSFER = "transfer"
+    TRAIN = "train"
+    MEASURE = "measure"
+    DECIDE = "decide"
+
+
+ON_CLUSTER = frozenset({Kind.PLAN, Kind.COMPRESS, Kind.DECIDE})
+ON_DEVICE = frozenset({Kind.PROBE, Kind.TRANSFER, Kind.TRAIN, Kind.MEASURE})
+
+
+class State(StrEnum):
+    """Where a node stands."""
+
+    BLOCKED = "BLOCKED"  # waits for a parent, or for a named central model
+    READY = "READY"
+    RUNNING = "RUNNING"  # an effect of the cluster
+    WAITING_CLIENT = "WAITING_CLIENT"  # under a lease that progress renews
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"  # an ancestor failed
+    CANCELLED = "CANCELLED"
+
+
+class Move(StrEnum):
+    """What can happen to a node."""
+
+    RELEASE = "release"
+    START = "start"
+    OFFER = "offer"
+    RENEW = "renew"
+    SUCCEED = "succeed"
+    RETRY = "retry"
+    FAIL = "fail"
+    SKIP = "skip"
+    CANCEL = "cancel"
+
+
+MOVES = {  # every legal move
+    (State.BLOCKED, Move.RELEASE): State.READY,
+    (State.BLOCKED, Move.SKIP): State.SKIPPED,
+    (State.BLOCKED, Move.CANCEL): State.CANCELLED,
+    (State.READY, Move.START): State.RUNNING,
+    (State.READY, Move.OFFER): State.WAITING_CLIENT,
+    (State.READY, Move.SUCCEED): State.SUCCEEDED,  # await_model: nothing runs, the model is there
+    (State.READY, Move.CANCEL): State.CANCELLED,
+    (State.RUNNING, Move.SUCCEED): State.SUCCEEDED,
+    (State.RUNNING, Move.RETRY): State.READY,
+    (State.RUNNING, Move.FAIL): State.FAILED,
+    (State.RUNNING, Move.CANCEL): State.CANCELLED,
+    (State.WAITING_CLIENT, Move.RENEW): State.WAITING_CLIENT,
+    (State.WAITING_CLIENT, Move.SUCCEED): State.SUCCEEDED,
+    (State.WAITING_CLIENT, Move.RETRY): State.READY,
+    (State.WAITING_CLIENT, Move.FAIL): State.FAILED,
+    (State.WAITING_CLIENT, Move.CANCEL): State.CANCELLED,
+}
+OVER = frozenset({State.SUCCEEDED, State.FAILED, State.SKIPPED, State.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A node: its place in the graph, and the state with the reason for it."""
+
+    id: str  # "r2.transfer.0": the round, the kind, and which
+    kind: Kind
+    parents: tuple[str, ...] = ()
+    state: State = State.BLOCKED
+    cause: str = ""
+    since: float = 0.0  # seconds since the epoch
+    attempt: int = 0  # counts starts and offers
+
+
+Graph = Mapping[str, Job]
+
+
+def add(graph: Graph, jobs: tuple[Job, ...]) -> Graph:
+    """The graph with `jobs` in it; each may name only parents that are there before it."""
+    grown = dict(graph)
+    for job in jobs:
+        if job.id in grown:
+            raise IllegalMove(f"job {job.id} exists already")
+        for parent in job.parents:
+            get(grown, parent)
+        grown[job.id] = job
+    return grown
+
+
+def get(graph: Graph, id: str) -> Job:
+    try:
+        return graph[id]
+    except KeyError:
+        raise NotFound(f"no job {id} in this graph") from None
+
+
+def move(graph: Graph, id: str, event: Move, cause: str, at: float) -> Graph:
+    """The graph after `event` happened to `id`; IllegalMove if it cannot happen to it now."""
+    job = get(graph, id)
+    to = MOVES.get((job.state, event))
+    if to is None:
+        raise IllegalMove(f"job {id} is {job.state}: cannot {event}")
+    attempt = job.attempt + (event in (Move.START, Move.OFFER))
+    return {**graph, id: replace(job, state=to, cause=cause, since=at, attempt=attempt)}
+
+
+def releasable(graph: Graph) -> Iterator[Job]:
+    """Jobs that wait for nothing any more. `await_model` waits for a model, not for a parent."""
+    for job in graph.values():
+        blocked = job.state is State.BLOCKED and job.kind is not Kind.AWAIT_MODEL
+        if blocked and all(graph[parent].state is State.SUCCEEDED for parent in job.parents):
+            yield job
+
+
+def doomed(graph: Graph) -> Iterator[Job]:
+    """Blocked jobs below one that failed or was skipped, nearest first if asked again and again."""
+    for job in graph.values():
+        if job.state is State.BLOCKED:
+            states = {graph[parent].state for parent in job.parents}
+            if states & {State.FAILED, State.SKIPPED}:
+                yield job
+
+
+def unfinished(graph: Graph) -> Iterator[Job]:
+    return (job for job in graph.values() if job.state not in OVER)

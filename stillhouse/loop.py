@@ -1,0 +1,233 @@
+"""The nine steps of the loop (SPEC): what each submission and result decides, in their order.
+
+Which jobs a result creates is in `rounds`, what an event changes in `evolve`, and which moves
+follow by themselves in `draft`.
+"""
+
+import hmac
+
+from stillhouse import jobs, rounds
+from stillhouse.authorization import owned
+from stillhouse.catalogue import resolve
+from stillhouse.commands import (
+    Acknowledge,
+    Arrive,
+    Compressed,
+    Decided,
+    Planned,
+    ReportInstallation,
+    ReportMetrics,
+    ReportProbes,
+    ReportProgress,
+    Submit,
+)
+from stillhouse.decisions import Answer, accepted
+from stillhouse.draft import Draft
+from stillhouse.entities import (
+    CentralModel,
+    JobState,
+    Principal,
+    Verdict,
+    VerdictKind,
+    digest_of,
+)
+from stillhouse.errors import (
+    AckMismatch,
+    Conflict,
+    Gone,
+    IllegalMove,
+    Invalid,
+    StaleAttempt,
+    TransferClosed,
+)
+from stillhouse.events import (
+    Calibrated,
+    ChunkAcknowledged,
+    DeliveryOpened,
+    JobSubmitted,
+    Judged,
+    MetricKept,
+    MetricReported,
+    ModelResolved,
+    PlanMade,
+    StudentInstalled,
+)
+from stillhouse.guards import current, over, own_job, running
+from stillhouse.jobs import Move, State
+from stillhouse.profiles import profile_of
+from stillhouse.rows import (
+    DeliveryRow,
+    DistillationJobRow,
+    PrincipalRow,
+    find,
+    get,
+)
+from stillhouse.schedule import DEADLINE_S
+
+PROBE = "probe"
+
+# --- 1 and 2: a job is submitted, and waits for its central model
+
+
+def submit(draft: Draft, who: Principal, command: Submit) -> Answer:
+    owned(who, command.client_id, command.client_id)
+    profile = profile_of(draft, who, command.client_id, command.profile_id).profile
+    if find(draft.rows, command.job_id, DistillationJobRow) is not None:
+        raise Conflict(f"job {command.job_id} exists")
+    asked = command.central_model_version
+    deadline = draft.now + DEADLINE_S
+    draft.emit(JobSubmitted(command.job_id, command.client_id, asked, profile, draft.now, deadline))
+    draft.add(command.job_id, rounds.opening())
+    arrive(draft, who, Arrive(command.job_id))
+    return accepted(draft.job(command.job_id).document(), 202)
+
+
+def arrive(draft: Draft, _: Principal, command: Arrive) -> Answer:
+    """Pin the model if it is there; until then the job waits."""
+    job = draft.job(command.job_id)
+    model = resolve(draft.rows, job.asked)
+    if job.state is not JobState.ACCEPTED or model is None:
+        return Answer(204)
+    known = get(draft.rows, job.client_id, PrincipalRow).calibrations.get(
+        calibration_of(job, model)
+    )
+    cause = f"{model.name}@{model.version} is available"
+    draft.emit(ModelResolved(job.id, model))
+    if known:
+        draft.emit(Calibrated(job.id, calibration_of(job, model), known))
+    for move in (Move.RELEASE, Move.SUCCEED):
+        draft.move(job.id, "await_model", move, cause)
+    draft.add(job.id, rounds.first_round(calibrated=bool(known)))
+    return Answer(204)
+
+
+def calibration_of(job: DistillationJobRow, model: CentralModel) -> str:
+    """What a device's calibration depends on: the networks' shapes, and how many threads run them."""
+    return digest_of([model.architecture.model_dump(), job.profile.spec.cpu_cores])
+
+
+# --- 3: the plan
+
+
+def report_probes(draft: Draft, who: Principal, command: ReportProbes) -> Answer:
+    job = own_job(draft, who, command.job_id)
+    current(job, PROBE, command.attempt)
+    assert job.model is not None  # noqa: S101  a probe comes after the model
+    draft.emit(Calibrated(job.id, calibration_of(job, job.model), command.probes))
+    draft.move(job.id, PROBE, Move.SUCCEED, f"{len(command.probes)} networks measured")
+    return Answer(204)
+
+
+def planned(draft: Draft, _: Principal, command: Planned) -> Answer:
+    job = running(draft, command)
+    outcome = command.outcome
+    if isinstance(outcome, Verdict):
+        draft.move(job.id, command.node, Move.SUCCEED, outcome.why)
+        draft.close(job.id, JobState.ENDED, outcome.why, outcome)
+        return Answer(204)
+    draft.emit(PlanMade(job.id, outcome))
+    draft.move(job.id, command.node, Move.SUCCEED, outcome.why)
+    draft.add(job.id, rounds.after_plan(outcome))
+    return Answer(204)
+
+
+# --- 4 and 5: chunks, and their transfers
+
+
+def compressed(draft: Draft, _: Principal, command: Compressed) -> Answer:
+    job = running(draft, command)
+    delivery = command.delivery
+    owner = get(draft.rows, job.client_id, PrincipalRow)
+    if delivery.version <= owner.manifest_versions.get(delivery.profile_id, 0):
+        raise Conflict(f"manifest version {delivery.version} of {delivery.profile_id} exists")
+    draft.emit(DeliveryOpened(job.id, delivery))
+    draft.move(job.id, command.node, Move.SUCCEED, f"{len(delivery.chunks)} chunks sealed")
+    new = rounds.after_manifest(delivery.round, len(delivery.chunks), delivery.train_after)
+    draft.add(job.id, new)
+    return Answer(204)
+
+
+def acknowledge(draft: Draft, who: Principal, command: Acknowledge) -> Answer:
+    """The ack that alone opens the next transfer; the same one again is a repeat, not an error."""
+    delivery = get(draft.rows, command.delivery_id, DeliveryRow)
+    owned(who, delivery.client_id, delivery.id)
+    if not 0 <= command.index < len(delivery.chunks):
+        raise Invalid(f"delivery {delivery.id} has {len(delivery.chunks)} chunks")
+    if command.index > delivery.acknowledged:
+        raise TransferClosed(f"chunk {delivery.acknowledged} comes before {command.index}")
+    if not hmac.compare_digest(
+        command.ack.encode(), delivery.expected_acks[command.index].encode()
+    ):
+        raise AckMismatch(f"the ack of chunk {command.index} does not prove that it was opened")
+    if command.index < delivery.acknowledged:
+        return Answer(204)
+    node = rounds.transfer_id(delivery.round, command.index)
+    if over(draft, delivery.job_id):
+        raise Gone(f"job {delivery.job_id} is over")
+    draft.emit(ChunkAcknowledged(delivery.id, command.index))
+    draft.move(delivery.job_id, node, Move.SUCCEED, "acknowledged")
+    return Answer(204)
+
+
+def report_installation(draft: Draft, who: Principal, command: ReportInstallation) -> Answer:
+    delivery = get(draft.rows, command.delivery_id, DeliveryRow)
+    owned(who, delivery.client_id, delivery.id)
+    named = (command.manifest_digest, command.version)
+    if named != (delivery.envelope_digest, delivery.version):
+        raise Conflict(f"delivery {delivery.id} is version {delivery.version} of another manifest")
+    if delivery.acknowledged < len(delivery.chunks):
+        raise Conflict(f"chunk {delivery.acknowledged} has not been acknowledged")
+    report = digest_of([*named, command.probe_answers])
+    if delivery.installation is None:
+        draft.emit(StudentInstalled(delivery.id, report))
+    return Answer(204)
+
+
+# --- 6 and 7: the device trains, and submits what it measured
+
+
+def report_progress(draft: Draft, who: Principal, command: ReportProgress) -> Answer:
+    """Progress renews the lease; training reports its end here."""
+    owned(who, command.client_id, command.client_id)
+    job = own_job(draft, who, command.job_id)
+    node = current(job, command.node, command.attempt)
+    if command.done and node.kind is jobs.Kind.TRAIN:
+        draft.move(job.id, node.id, Move.SUCCEED, "trained")
+    elif command.done:
+        raise IllegalMove(f"{node.kind} ends with its own report, not with progress")
+    else:
+        draft.renew(job.id, node.id, f"{command.share:.0%}")
+    return Answer(204)
+
+
+def report_metrics(draft: Draft, who: Principal, command: ReportMetrics) -> Answer:
+    job = own_job(draft, who, command.job_id)
+    metric = command.metric
+    if job.state is JobState.ENDED:
+        draft.emit(MetricKept(job.id, metric))
+        return Answer(202)
+    node = f"r{metric.round}.measure"
+    if metric.round != job.round or node not in job.graph:
+        raise StaleAttempt(f"job {job.id} is in round {job.round}, not {metric.round}")
+    if metric.student != job.plans[-1].student:
+        raise Invalid(f"round {job.round} is about the student {job.plans[-1].student}")
+    if job.graph[node].state is not State.WAITING_CLIENT:
+        raise IllegalMove(f"{node} is {job.graph[node].state}")
+    draft.emit(MetricReported(job.id, metric))
+    draft.move(job.id, node, Move.SUCCEED, f"accuracy {metric.accuracy:.3f}")
+    return Answer(202)
+
+
+# --- 8 and 9: analysed, adjusted, repeated
+
+
+def decided(draft: Draft, _: Principal, command: Decided) -> Answer:
+    job = running(draft, command)
+    verdict = command.verdict
+    draft.emit(Judged(job.id, verdict))
+    draft.move(job.id, command.node, Move.SUCCEED, verdict.why)
+    if verdict.kind is VerdictKind.ADJUST:
+        draft.add(job.id, rounds.next_round(job.round))
+    else:
+        draft.close(job.id, JobState.ENDED, verdict.why, verdict)
+    return Answer(204)

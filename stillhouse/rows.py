@@ -1,0 +1,193 @@
+"""The rows that a shard keeps, all immutable, each under a key of its own.
+
+One client's keys, profiles, jobs and deliveries live in one shard. What the vault publishes is
+copied into `CatalogueRow`s, so that `step` never asks another actor.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from stillhouse.codec import Blob, Codec
+from stillhouse.decisions import NotLoaded
+from stillhouse.entities import (
+    CentralModel,
+    DistillationJob,
+    DistillationMetric,
+    EdgeModelProfile,
+    JobState,
+    KnowledgeChunk,
+    Plan,
+    ProbeResult,
+    Role,
+    Verdict,
+)
+from stillhouse.errors import NotFound
+from stillhouse.jobs import Job
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """The public halves of a principal's keys, hexadecimal; `number` stands in its keyid."""
+
+    number: int
+    sign: str  # Ed25519
+    receive: str  # X25519
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentRow:
+    id: str
+    principal_id: str
+    role: Role
+    keys: KeyPair
+    holdings: tuple[str, ...]
+    challenge: str  # what only the holder of the receive key can read, hexadecimal
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeldChunk:
+    """A chunk that a client is known to hold: it was acknowledged."""
+
+    family_digest: str
+    chunk: KnowledgeChunk
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalRow:
+    id: str
+    role: Role
+    keys: tuple[KeyPair, ...]
+    enrolled_at: float
+    holdings: tuple[str, ...] = ()  # digests declared at enrolment
+    profiles: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    manifest_versions: dict[str, int] = field(default_factory=dict)  # of each profile, the latest
+    calibrations: dict[str, tuple[ProbeResult, ...]] = field(default_factory=dict)
+    held: tuple[HeldChunk, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRow:
+    profile: EdgeModelProfile
+    open_jobs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueRow:
+    """What the vault's feed said of one name."""
+
+    name: str
+    versions: tuple[CentralModel, ...] = ()
+    aliases: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DistillationJobRow:
+    id: str
+    client_id: str
+    asked: str  # name, name@version or name@alias
+    profile: EdgeModelProfile  # pinned
+    submitted_at: float
+    deadline: float
+    state: JobState = JobState.ACCEPTED
+    model: CentralModel | None = None  # pinned
+    graph: dict[str, Job] = field(default_factory=dict)
+    probes: tuple[ProbeResult, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    deliveries: tuple[str, ...] = ()
+    metrics: tuple[DistillationMetric, ...] = ()
+    kept_metrics: tuple[DistillationMetric, ...] = ()  # that came after the verdict
+    judgement: Verdict | None = None  # the last round's, ADJUST included
+    verdict: Verdict | None = None
+
+    @property
+    def round(self) -> int:
+        return len(self.plans)
+
+    def document(self) -> DistillationJob:
+        """The job as people and devices see it."""
+        model = self.model
+        return DistillationJob(
+            id=self.id,
+            client_id=self.client_id,
+            central_model_version=self.asked,
+            resolved_version=f"{model.name}@{model.version}" if model else None,
+            central_model_digest=model.digest if model else None,
+            edge_model_profile_id=self.profile.id,
+            edge_model_profile_revision=self.profile.revision,
+            state=self.state,
+            rounds=self.round,
+            verdict=self.verdict,
+            submitted_at=self.submitted_at,
+            deadline=self.deadline,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """One round's ordered chunks for one client, sealed: no key stands here in the clear."""
+
+    id: str
+    client_id: str
+    job_id: str
+    profile_id: str
+    round: int
+    attempt: int
+    version: int
+    family_digest: str
+    chunks: tuple[KnowledgeChunk, ...]  # those to send, in order
+    train_after: int  # index of the chunk after which training may begin
+    envelope: Blob  # the signed manifest, sent again byte for byte
+    envelope_digest: str
+    wrapped_key: Blob  # the transfer key, for the cluster alone
+    server_key_number: int  # of the key behind the acks
+    record_bytes: int
+    expected_acks: tuple[str, ...]
+    expires_at: float
+    acknowledged: int = 0
+    installation: str | None = None  # digest of the accepted installation report
+
+
+@dataclass(frozen=True, slots=True)
+class CursorRow:
+    """How far the vault's feed has been applied."""
+
+    sequence: int
+
+
+ROWS = Codec(
+    EnrolmentRow,
+    PrincipalRow,
+    ProfileRow,
+    CatalogueRow,
+    DistillationJobRow,
+    DeliveryRow,
+    CursorRow,
+)
+CURSOR = "cursor/vault"
+Rows = Mapping[str, Any]  # a key that is loaded but has no row maps to None
+R = TypeVar("R")
+
+
+def catalogue_key(name: str) -> str:
+    return f"catalogue/{name}"
+
+
+def find(rows: Rows, key: str, kind: type[R]) -> R | None:
+    """The row of `key` or None; NotLoaded if the caller has not loaded it."""
+    try:
+        row = rows[key]
+    except KeyError:
+        raise NotLoaded(key) from None
+    assert row is None or isinstance(row, kind)  # noqa: S101  a key names its kind
+    return row
+
+
+def get(rows: Rows, key: str, kind: type[R]) -> R:
+    """The row of `key`; NotFound if there is none."""
+    row = find(rows, key, kind)
+    if row is None:
+        raise NotFound(f"no such id: {key!r}")
+    return row
