@@ -6,13 +6,14 @@ skipped) are written here, once.
 """
 
 from collections import ChainMap
+from collections.abc import Callable
 from typing import Any
 
 from stillhouse import jobs
 from stillhouse.decisions import Answer, Decision, Effect
 from stillhouse.entities import JobState, Verdict
 from stillhouse.events import JobClosed, JobMoved, JobsAdded
-from stillhouse.evolve import evolve
+from stillhouse.evolve import Changes, evolve
 from stillhouse.jobs import ON_CLUSTER, Job, Move
 from stillhouse.rows import DistillationJobRow, Rows, get
 from stillhouse.schedule import lease_s
@@ -21,7 +22,10 @@ from stillhouse.schedule import lease_s
 class Draft:
     """Collects events; `rows` is what they make of the given rows."""
 
-    def __init__(self, rows: Rows, now: float) -> None:
+    def __init__(
+        self, rows: Rows, now: float, evolve: Callable[[Rows, Any], Changes] = evolve
+    ) -> None:
+        self._evolve = evolve
         self._changed: dict[str, Any] = {}
         self.rows: Rows = ChainMap(self._changed, rows)  # type: ignore[arg-type]  # read only
         self.now = now
@@ -29,7 +33,7 @@ class Draft:
         self.effects: list[Effect] = []
 
     def emit(self, event: Any) -> None:
-        self._changed.update(evolve(self.rows, event))
+        self._changed.update(self._evolve(self.rows, event))
         self.events.append(event)
 
     def decision(self, answer: Answer) -> Decision:

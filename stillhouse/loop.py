@@ -102,7 +102,7 @@ def arrive(draft: Draft, _: Principal, command: Arrive) -> Answer:
 
 
 def calibration_of(job: DistillationJobRow, model: CentralModel) -> str:
-    """What a device's calibration depends on: the networks' shapes, and how many threads run them."""
+    """What a calibration depends on: the networks' shapes, and how many threads run them."""
     return digest_of([model.architecture.model_dump(), job.profile.spec.cpu_cores])
 
 

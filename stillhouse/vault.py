@@ -1,0 +1,397 @@
+"""The vault's rules: an owner uploads a central model; it is measured, its family built, announced.
+
+A version is UPLOADING until all its sealed files are there, EVALUATING while the system measures
+its accuracy itself, BUILDING while the family is trained, and then AVAILABLE: only that event goes
+to the shards, as a record of the feed. Owners and operators enrol here, by the rules for clients.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from stillhouse import evolve as shard
+from stillhouse.authorization import authorize
+from stillhouse.codec import Codec
+from stillhouse.commands import ConfirmEnrolment, Enrol
+from stillhouse.decisions import Answer, Decision, Effect, Index, Request, accepted
+from stillhouse.draft import Draft
+from stillhouse.enrolment import confirm, open_enrolment
+from stillhouse.entities import CentralModel, CentralModelSpec, Entity, FamilyTable, Principal
+from stillhouse.errors import Conflict, Invalid, NotFound, StaleAttempt
+from stillhouse.events import AliasSet, Enrolled, EnrolmentOpened, ModelAnnounced
+from stillhouse.rows import EnrolmentRow, PrincipalRow, Rows, find, get
+from stillhouse.schedule import CLUSTER_LEASE_S, MAX_ATTEMPTS
+
+FILES = frozenset({"weights", "training", "transfer", "evaluation"})
+
+
+class VersionState(StrEnum):
+    """Where a version stands on its way into the catalogue."""
+
+    UPLOADING = "UPLOADING"
+    EVALUATING = "EVALUATING"
+    BUILDING = "BUILDING"
+    AVAILABLE = "AVAILABLE"
+    FAILED = "FAILED"
+
+
+EFFECTS = {VersionState.EVALUATING: "evaluate", VersionState.BUILDING: "build_family"}
+
+
+class Measured(Entity):
+    """What the system measured of a central model, on the owner's evaluation set."""
+
+    accuracy: float
+    accuracy_se: float
+    evaluation_set: str
+    size_bytes: int
+    parameters: int
+
+
+class CentralModelVersion(Entity):
+    """A version as its owner sees it."""
+
+    name: str
+    version: int
+    owner_id: str
+    state: VersionState
+    why: str
+    files: dict[str, bool]  # True once the whole file is there
+    seal_to: str = ""  # the cluster's public key, hexadecimal; filled in by the API
+    measured: Measured | None
+    model: CentralModel | None
+
+
+@dataclass(frozen=True, slots=True)
+class NameRow:
+    name: str
+    owner_id: str
+    versions: int = 0  # how many have been started
+    aliases: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    name: str
+    version: int
+    owner_id: str
+    spec: CentralModelSpec
+    received: tuple[str, ...] = ()
+    state: VersionState = VersionState.UPLOADING
+    attempt: int = 0
+    why: str = "waits for its files"
+    measured: Measured | None = None
+    model: CentralModel | None = None
+
+    def document(self) -> CentralModelVersion:
+        """The version as its owner sees it."""
+        return CentralModelVersion(
+            name=self.name,
+            version=self.version,
+            owner_id=self.owner_id,
+            state=self.state,
+            why=self.why,
+            files={name: name in self.received for name in self.spec.files},
+            measured=self.measured,
+            model=self.model,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    family_digest: str
+    table: FamilyTable
+
+
+@dataclass(frozen=True, slots=True)
+class StartUpload:
+    name: str
+    spec: CentralModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteFile:
+    name: str
+    version: int
+    file: str
+    digest: str  # of the bytes that arrived
+
+
+@dataclass(frozen=True, slots=True)
+class SetAlias:
+    name: str
+    alias: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    name: str
+    version: int
+    attempt: int
+    measured: Measured
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyBuilt:
+    name: str
+    version: int
+    attempt: int
+    model: CentralModel
+    table: FamilyTable
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationFailed:
+    name: str
+    version: int
+    attempt: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadStarted:
+    name: str
+    version: int
+    owner_id: str
+    spec: CentralModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class FileReceived:
+    name: str
+    version: int
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionMoved:
+    name: str
+    version: int
+    state: VersionState
+    why: str
+    lease_until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionMeasured:
+    name: str
+    version: int
+    measured: Measured
+
+
+@dataclass(frozen=True, slots=True)
+class TableStored:
+    name: str
+    table: FamilyTable
+
+
+ROWS = Codec(EnrolmentRow, PrincipalRow, NameRow, VersionRow, TableRow)
+EVENTS = Codec(
+    EnrolmentOpened,
+    Enrolled,
+    UploadStarted,
+    FileReceived,
+    VersionMoved,
+    VersionMeasured,
+    TableStored,
+    ModelAnnounced,
+    AliasSet,
+)
+encode = ROWS.encode
+encode_event = EVENTS.encode
+
+
+def decode(key: str, data: bytes) -> Any:  # noqa: ARG001  the class stands in the data
+    return ROWS.decode(data)
+
+
+def stream(event: Any) -> str:
+    """The name or principal whose story the event belongs to."""
+    return str(getattr(event, type(event).__slots__[0]))
+
+
+def name_key(name: str) -> str:
+    return f"name/{name}"
+
+
+def version_key(name: str, version: int) -> str:
+    return f"version/{name}@{version}"
+
+
+def table_key(family_digest: str) -> str:
+    return f"table/{family_digest}"
+
+
+def reads(request: Request) -> frozenset[str]:
+    """Keys of the rows that the command surely needs."""
+    command = request.command
+    if hasattr(command, "enrolment_id"):
+        return frozenset({command.enrolment_id})
+    return frozenset({name_key(command.name)})
+
+
+def step(rows: Rows, request: Request, now: float) -> Decision:
+    """Decide on one command; a Refusal means that nothing changes."""
+    command = request.command
+    authorize(request.principal, type(command).__name__)
+    draft = Draft(rows, now, evolve)
+    answer = HANDLERS[type(command)](draft, request.principal, command)
+    return draft.decision(answer)
+
+
+# --- what each command decides ------------------------------------------------------------------
+
+
+def start_upload(draft: Draft, who: Principal, command: StartUpload) -> Answer:
+    if frozenset(command.spec.files) != FILES:
+        raise Invalid("a version consists of the files " + ", ".join(sorted(FILES)))
+    name = find(draft.rows, name_key(command.name), NameRow)
+    if name is not None and name.owner_id != who.id:
+        raise Conflict(f"the name {command.name} belongs to another owner")
+    version = (name.versions if name else 0) + 1
+    draft.emit(UploadStarted(command.name, version, who.id, command.spec))
+    return accepted(_version(draft, command.name, version).document(), 201)
+
+
+def complete_file(draft: Draft, who: Principal, command: CompleteFile) -> Answer:
+    row = _version(draft, command.name, command.version)
+    if row.owner_id != who.id:
+        raise NotFound(f"no such version: {command.name}@{command.version}")
+    if row.spec.files.get(command.file) != command.digest:
+        raise Invalid(f"{command.file} is not the file whose digest the upload began with")
+    if command.file in row.received:
+        return accepted(row.document())
+    draft.emit(FileReceived(row.name, row.version, command.file))
+    if frozenset(_version(draft, row.name, row.version).received) == FILES:
+        _begin(draft, row, VersionState.EVALUATING, "all files are there")
+    return accepted(_version(draft, row.name, row.version).document())
+
+
+def evaluated(draft: Draft, _: Principal, command: Evaluated) -> Answer:
+    row = _under_way(draft, command, VersionState.EVALUATING)
+    measured = command.measured
+    draft.emit(VersionMeasured(row.name, row.version, measured))
+    why = f"accuracy {measured.accuracy:.3f} (SE {measured.accuracy_se:.3f}) measured"
+    _begin(draft, row, VersionState.BUILDING, why)
+    return Answer(204)
+
+
+def family_built(draft: Draft, _: Principal, command: FamilyBuilt) -> Answer:
+    row = _under_way(draft, command, VersionState.BUILDING)
+    students = len(command.table.rows)
+    draft.emit(TableStored(row.name, command.table))
+    draft.emit(
+        VersionMoved(row.name, row.version, VersionState.AVAILABLE, f"a family of {students}")
+    )
+    draft.emit(ModelAnnounced(row.name, command.model))
+    return Answer(204)
+
+
+def registration_failed(draft: Draft, _: Principal, command: RegistrationFailed) -> Answer:
+    row = _under_way(draft, command, None)
+    if row.attempt < MAX_ATTEMPTS:
+        _begin(draft, row, row.state, command.error)
+    else:
+        draft.emit(VersionMoved(row.name, row.version, VersionState.FAILED, command.error))
+    return Answer(204)
+
+
+def set_alias(draft: Draft, who: Principal, command: SetAlias) -> Answer:
+    row = _version(draft, command.name, command.version)
+    if row.owner_id != who.id:
+        raise NotFound(f"no such version: {command.name}@{command.version}")
+    if row.state is not VersionState.AVAILABLE:
+        raise Conflict(f"{command.name}@{command.version} is {row.state}, not AVAILABLE")
+    if command.alias == "latest" or command.alias.isdecimal():
+        raise Invalid(f"{command.alias!r} always means a version of its own")
+    draft.emit(AliasSet(command.name, command.alias, command.version))
+    return Answer(204)
+
+
+def _begin(draft: Draft, row: VersionRow, state: VersionState, why: str) -> None:
+    lease_until = draft.now + CLUSTER_LEASE_S
+    draft.emit(VersionMoved(row.name, row.version, state, why, lease_until))
+    attempt = _version(draft, row.name, row.version).attempt
+    draft.effects.append(Effect(f"{row.name}@{row.version}", "register", EFFECTS[state], attempt))
+
+
+def _version(draft: Draft, name: str, version: int) -> VersionRow:
+    return get(draft.rows, version_key(name, version), VersionRow)
+
+
+def _under_way(
+    draft: Draft,
+    command: Evaluated | FamilyBuilt | RegistrationFailed,
+    state: VersionState | None,
+) -> VersionRow:
+    row = _version(draft, command.name, command.version)
+    if row.state not in EFFECTS or row.attempt != command.attempt or state not in (None, row.state):
+        raise StaleAttempt(f"{row.name}@{row.version} is {row.state} in attempt {row.attempt}")
+    return row
+
+
+HANDLERS: Mapping[type, Callable[[Draft, Principal, Any], Answer]] = {
+    Enrol: open_enrolment,
+    ConfirmEnrolment: confirm,
+    StartUpload: start_upload,
+    CompleteFile: complete_file,
+    Evaluated: evaluated,
+    FamilyBuilt: family_built,
+    RegistrationFailed: registration_failed,
+    SetAlias: set_alias,
+}
+
+
+# --- what each event changes --------------------------------------------------------------------
+
+
+def evolve(rows: Rows, event: Any) -> Mapping[str, Any]:
+    """The rows that `event` changes, by key."""
+    match event:
+        case UploadStarted():
+            name = find(rows, name_key(event.name), NameRow) or NameRow(event.name, event.owner_id)
+            row = VersionRow(event.name, event.version, event.owner_id, event.spec)
+            return {
+                name_key(event.name): replace(name, versions=event.version),
+                version_key(event.name, event.version): row,
+            }
+        case FileReceived():
+            row = get(rows, version_key(event.name, event.version), VersionRow)
+            return _changed(row, received=(*row.received, event.file))
+        case VersionMoved():
+            row = get(rows, version_key(event.name, event.version), VersionRow)
+            attempt = row.attempt + 1 if event.state is row.state else 1
+            return _changed(row, state=event.state, why=event.why, attempt=attempt)
+        case VersionMeasured():
+            row = get(rows, version_key(event.name, event.version), VersionRow)
+            return _changed(row, measured=event.measured)
+        case TableStored():
+            digest = event.table.family_digest
+            return {table_key(digest): TableRow(digest, event.table)}
+        case ModelAnnounced():
+            row = get(rows, version_key(event.name, event.model.version), VersionRow)
+            return _changed(row, model=event.model)
+        case AliasSet():
+            name = get(rows, name_key(event.name), NameRow)
+            aliases = {**dict(name.aliases), event.alias: event.version}
+            return {name_key(event.name): replace(name, aliases=tuple(aliases.items()))}
+        case _:
+            return shard.evolve(rows, event)
+
+
+def _changed(row: VersionRow, **changes: Any) -> Mapping[str, Any]:
+    return {version_key(row.name, row.version): replace(row, **changes)}
+
+
+def index(rows: Rows, event: Any) -> Index:
+    """A registration's effect is in the outbox from its start to its result."""
+    if not isinstance(event, VersionMoved):
+        return Index()
+    place = (f"{event.name}@{event.version}", "register")
+    if event.lease_until is None:
+        return Index(done=(place,), met=(place,))
+    attempt = get(rows, version_key(event.name, event.version), VersionRow).attempt
+    effect = Effect(*place, EFFECTS[event.state], attempt)
+    return Index(outbox=(effect,), due=((event.lease_until, *place, attempt),))

@@ -1,0 +1,238 @@
+"""Bodies that cross the API and are no entity themselves: requests, work items, status documents."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stillhouse.entities import (
+    ArchitectureSpec,
+    BehaviourRecipe,
+    CentralModelSpec,
+    Count,
+    Digest,
+    DistillationJob,
+    DistillationMetric,
+    Entity,
+    Fraction,
+    KnowledgeChunk,
+    Name,
+    Plan,
+    Preprocessing,
+    ProbeResult,
+    Role,
+    Student,
+    TrainingRecipe,
+    Verdict,
+)
+
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ModelRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}(@[a-z0-9._-]{1,64})?$")]
+Id = Annotated[str, Field(max_length=64)]
+
+# --- requests ------------------------------------------------------------------------------------
+
+
+class EnrolmentRequest(Entity):
+    """Both public keys, signed over; in the loopback development mode without a token."""
+
+    role: Role
+    sign_key: Hex32 = Field(description="Ed25519, hexadecimal")
+    receive_key: Hex32 = Field(description="X25519, hexadecimal")
+    holdings: tuple[Digest, ...] = Field(default=(), max_length=1024)
+    signature: str = Field(pattern=r"^[0-9a-f]{128}$", description="over token hash, role and keys")
+
+
+class Confirmation(Entity):
+    """The challenge, opened with the receive key."""
+
+    challenge: Hex32
+
+
+class JobRequest(Entity):
+    """What a client asks for."""
+
+    client_id: Id
+    central_model_version: ModelRef
+    edge_model_profile_id: Id
+
+
+class ProbeReport(Entity):
+    """The device's latency of the probe networks."""
+
+    attempt: int = Field(ge=1)
+    probes: tuple[ProbeResult, ...] = Field(min_length=1, max_length=64)
+
+
+class Progress(Entity):
+    """How far a piece of work is; renews its lease."""
+
+    node: str = Field(max_length=64)
+    attempt: int = Field(ge=1)
+    share: Fraction
+    done: bool = False
+
+
+class Ack(Entity):
+    """Proof that chunk `index` was opened."""
+
+    index: Count
+    ack: Hex32
+
+
+class InstallationReport(Entity):
+    """Proof that the student was loaded: its answers to the probe inputs, before any training."""
+
+    manifest_digest: Digest
+    version: int = Field(ge=1)
+    probe_answers: tuple[tuple[float, ...], ...] = Field(default=(), max_length=64)
+
+
+class UploadRequest(Entity):
+    """Starts the upload of a central model version."""
+
+    spec: CentralModelSpec
+
+
+class AliasRequest(Entity):
+    """The version that an alias shall point to."""
+
+    version: int = Field(ge=1)
+
+
+# --- what a device is told ---------------------------------------------------------------------
+
+
+class ModelCard(Entity):
+    """What a device must know of a central model to run and train a student of it."""
+
+    architecture: ArchitectureSpec
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    transfer_inputs: Digest
+    transfer_input_count: Count
+
+
+class WorkBase(Entity):
+    """A piece of work: a node of a job's graph, in one attempt."""
+
+    job_id: str
+    node: str
+    attempt: int
+
+
+class ProbeWork(WorkBase):
+    """Measure the latency of networks with weights from `seed`, those that fit the memory."""
+
+    kind: Literal["probe"] = "probe"
+    card: ModelCard
+    students: tuple[Student, ...]
+    cpu_cores: int
+    runs: int = 200
+    seed: int = 0
+
+
+class FetchWork(WorkBase):
+    """Fetch, open and acknowledge the chunks of a delivery, in order."""
+
+    kind: Literal["fetch"] = "fetch"
+    delivery_id: str
+    profile_id: str
+    version: int = Field(ge=1, description="of the manifest")
+    next_chunk: Count
+
+
+class TrainWork(WorkBase):
+    """Assemble the student from chunks that are there, and train it on the private data."""
+
+    kind: Literal["train"] = "train"
+    round: int
+    card: ModelCard
+    student: Student
+    weights: tuple[KnowledgeChunk, ...]
+    behaviour: tuple[tuple[BehaviourRecipe, Digest], ...]
+    training: TrainingRecipe
+
+
+class MeasureWork(WorkBase):
+    """Measure the trained student on held-out private data, and report."""
+
+    kind: Literal["measure"] = "measure"
+    round: int
+    profile_id: str
+    card: ModelCard
+    student: Student
+    cpu_cores: int
+
+
+WorkItem = Annotated[ProbeWork | FetchWork | TrainWork | MeasureWork, Field(discriminator="kind")]
+
+
+class Work(Entity):
+    """What a device should do next, and which jobs of it are over."""
+
+    client_id: str
+    server_time: float
+    cursor: str = Field(description="pass it back: the answer waits for something newer")
+    items: tuple[WorkItem, ...]
+    open_jobs: Count
+
+
+class TrustAnchors(Entity):
+    """What a device pins: who may sign manifests."""
+
+    manifest_keys: tuple[Hex32, ...]
+
+
+# --- what people are told -----------------------------------------------------------------------
+
+
+class GraphNode(Entity):
+    """One job of the graph, with the reason for its state."""
+
+    id: str
+    kind: str
+    parents: tuple[str, ...]
+    state: str
+    cause: str
+    since: float
+    attempt: int
+
+
+class TransferProgress(Entity):
+    """Chunks and their bytes, each once, over all rounds."""
+
+    chunks: Count
+    chunks_acknowledged: Count
+    bytes: Count
+    bytes_acknowledged: Count
+
+
+class JobStatus(Entity):
+    """All that is known of a distillation job."""
+
+    job: DistillationJob
+    round: Count
+    graph: tuple[GraphNode, ...]
+    plan: Plan | None
+    plans: tuple[Plan, ...]
+    transfers: TransferProgress
+    metrics: tuple[DistillationMetric, ...]
+    metrics_after_verdict: tuple[DistillationMetric, ...]
+    judgement: Verdict | None
+    verdict: Verdict | None
+
+
+class StoryEvent(Entity):
+    """One event of a job's story."""
+
+    sequence: int
+    at: float
+    event: str
+
+
+class Aliases(Entity):
+    """A central model's name: its versions and aliases."""
+
+    name: Name
+    versions: Count
+    aliases: dict[str, int]
