@@ -1,0 +1,71 @@
+"""Side effects of a shard: started after the commit, at least once, each answers with a command.
+
+`plan` and `decide` are Ray tasks without torch; `compress` goes to the chunk server that is the
+pack's home, since the one who submits the compression task owns its result.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import ray
+
+from actors.settings import CHUNK_SERVER, VAULT, ActorSettings
+from stillhouse.brief import compress_order, plan_input
+from stillhouse.commands import Decided, EffectFailed, Planned
+from stillhouse.decisions import Effect, Request
+from stillhouse.entities import SYSTEM, FamilyTable
+from stillhouse.jobs import Kind
+from stillhouse.planner import plan
+from stillhouse.rows import DistillationJobRow, PrincipalRow
+from stillhouse.verdict import judge
+
+
+def start(
+    effect: Effect,
+    job: DistillationJobRow,
+    owner: PrincipalRow,
+    previous_manifest: str | None,
+    settings: ActorSettings,
+    manager: Any,
+) -> None:
+    """Start the effect on the cluster; its result comes to `manager.apply`."""
+    if effect.kind == Kind.COMPRESS:
+        order = compress_order(job, owner, job.graph[effect.node], previous_manifest)
+        server = ray.get_actor(CHUNK_SERVER, settings.namespace)
+        server.prepare.remote(order, manager)
+        return
+    vault = ray.get_actor(VAULT, settings.namespace)
+    task = think.options(name=f"{effect.kind} {effect.node}")
+    task.remote(effect, job, owner, vault, manager)
+
+
+@ray.remote(num_cpus=0.1, max_retries=3)
+def think(
+    effect: Effect, job: DistillationJobRow, owner: PrincipalRow, vault: Any, manager: Any
+) -> None:
+    """`plan` or `decide`, away from the shard: no linear algebra in its mailbox."""
+    assert job.model is not None  # noqa: S101  nothing is planned before the model is pinned
+
+    def result() -> Planned | Decided:
+        table: FamilyTable = ray.get(vault.table.remote(job.model.family_digest))  # type: ignore[union-attr]
+        place = (effect.job_id, effect.node, effect.attempt)
+        if effect.kind == Kind.PLAN:
+            return Planned(*place, plan(plan_input(job, owner, table, job.round + 1)))
+        return Decided(*place, judge(plan_input(job, owner, table, job.round)))
+
+    def failure(error: str) -> EffectFailed:
+        return EffectFailed(effect.job_id, effect.node, effect.attempt, error)
+
+    report(manager, f"{effect.job_id}/{effect.node}/{effect.attempt}", result, failure)
+
+
+def report(
+    actor: Any, place: str, result: Callable[[], Any], failure: Callable[[str], Any]
+) -> None:
+    """Send an effect's result to whose effect it is, or what went wrong: that is its to decide on."""
+    try:
+        command = result()
+    except Exception as error:  # a task's failure is an answer too
+        command = failure(f"{type(error).__name__}: {error}"[:500])
+    key = f"{place}/{type(command).__name__}"
+    ray.get(actor.apply.remote([Request(key, key, SYSTEM, command)]))

@@ -1,0 +1,147 @@
+"""Registration: measure a central model, build its family; on a GPU where the cluster has one.
+
+The tasks open sealed artefacts inside their own process with the cluster's key, read from its
+configured path; what they return to the vault is sealed again. Torch is imported in the tasks alone.
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray
+
+from actors.effects import report
+from actors.settings import ActorSettings
+from cluster.placement import prefer_gpu
+from stillhouse.decisions import Effect
+from stillhouse.entities import CentralModel, FamilyTable, digest_of
+from stillhouse.vault import Evaluated, FamilyBuilt, Measured, RegistrationFailed, VersionRow
+from stillhouse.wire.identity import ClusterKey
+from stillhouse.wire.seal import open_artefact, seal_artefact
+
+if TYPE_CHECKING:
+    from stillhouse.compress.container import Family
+    from stillhouse.compress.recordings import Recordings
+
+
+def start(effect: Effect, version: VersionRow, settings: ActorSettings, vault: Any) -> None:
+    """Start a registration's next step; its result comes to `vault.apply`."""
+    name = f"{effect.kind} {effect.job_id}"
+    register.options(name=name, **prefer_gpu()).remote(effect, version, settings, vault)
+
+
+@ray.remote(max_retries=2)
+def register(effect: Effect, version: VersionRow, settings: ActorSettings, vault: Any) -> None:
+    """`evaluate` or `build_family`, in one process that may open the owner's files."""
+    place = (version.name, version.version, effect.attempt)
+    files = Files(version, settings, vault)
+
+    def result() -> Evaluated | FamilyBuilt:
+        if effect.kind == "evaluate":
+            return Evaluated(*place, evaluate(files))
+        return FamilyBuilt(*place, *build(files))
+
+    def failure(error: str) -> RegistrationFailed:
+        return RegistrationFailed(*place, error)
+
+    report(vault, f"{effect.job_id}/{effect.kind}/{effect.attempt}", result, failure)
+
+
+class Files:
+    """The owner's files of a version, opened in this process."""
+
+    def __init__(self, version: VersionRow, settings: ActorSettings, vault: Any) -> None:
+        self.version = version
+        self.settings = settings
+        self.vault = vault
+        self.key = ClusterKey.load(settings.keys / "cluster.key")
+
+    def open(self, file: str) -> bytes:
+        name = f"uploads/{self.version.name}/{self.version.version}/{file}"
+        sealed = ray.get(self.vault.artefact.remote(name))
+        return open_artefact(sealed, self.key, upload_label(self.version.name, file))
+
+    def recordings(self, file: str) -> "Recordings":
+        from stillhouse.compress.recordings import Recordings
+
+        return Recordings.from_parquet(self.open(file))
+
+    def keep(self, family: "Family") -> None:
+        sealed = seal_artefact(
+            family.to_bytes(), self.key.public, family_label(family.digest), os.urandom
+        )
+        array = np.frombuffer(sealed, dtype=np.uint8)
+        ray.get(self.vault.store_family.remote(family.digest, array))
+
+
+def upload_label(name: str, file: str) -> str:
+    """What an owner's sealed file is bound to."""
+    return f"upload/{name}/{file}"
+
+
+def family_label(digest: str) -> str:
+    """What a sealed family is bound to."""
+    return f"family/{digest}"
+
+
+def evaluate(files: Files) -> Measured:
+    """The registered accuracy, over people that nothing else reads the labels of."""
+    from stillhouse.compress import arch, measure
+
+    spec, weights = files.version.spec, files.open("weights")
+    model = arch.load_weights(arch.build(spec.architecture), weights)
+    score = measure.evaluate(model, files.recordings("evaluation"), spec.preprocessing)
+    return Measured(
+        accuracy=score.accuracy,
+        accuracy_se=score.se,
+        evaluation_set=spec.files["evaluation"],
+        size_bytes=sum(t.numel() * t.element_size() for t in model.state_dict().values()),
+        parameters=sum(p.numel() for p in model.parameters()),
+    )
+
+
+def build(files: Files) -> tuple[CentralModel, FamilyTable]:
+    """The family, kept sealed at the vault, and the version as it will be announced."""
+    import torch
+
+    from stillhouse.compress.family import FamilyGrid, build_family
+
+    torch.set_num_threads(1)  # the same bytes on every run
+    version, measured = files.version, files.version.measured
+    assert measured is not None  # noqa: S101  a family is built after the evaluation
+    family = build_family(
+        files.open("weights"),
+        version.spec,
+        files.recordings("training"),
+        files.recordings("transfer"),
+        (measured.accuracy, measured.accuracy_se),
+        FamilyGrid(),
+        files.settings.family_seed,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        progress=lambda share: files.vault.note_progress.remote(version.name, share),
+    )
+    files.keep(family)
+    return announcement(version, measured, family), family.table
+
+
+def announcement(version: VersionRow, measured: Measured, family: "Family") -> CentralModel:
+    """The version as the feed announces it; its digest covers all that the owner gave."""
+    spec = version.spec
+    return CentralModel(
+        name=version.name,
+        version=version.version,
+        digest=digest_of([version.name, version.version, spec.model_dump(mode="json")]),
+        owner_id=version.owner_id,
+        architecture=spec.architecture,
+        preprocessing=spec.preprocessing,
+        labels=spec.labels,
+        accuracy=measured.accuracy,
+        accuracy_se=measured.accuracy_se,
+        evaluation_set=measured.evaluation_set,
+        size_bytes=measured.size_bytes,
+        parameters=measured.parameters,
+        family_digest=family.digest,
+        transfer_inputs=family.public.digest(),
+        transfer_input_bytes=len(family.public.to_bytes()),
+        transfer_input_count=len(family.public),
+    )

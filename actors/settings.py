@@ -1,0 +1,46 @@
+"""What the actors are told at start: where state lives, how many shards, which loopback ports."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ActorSettings(BaseModel):
+    """Part of the one frozen tree of settings (configs/settings.py composes it)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    namespace: str = "stillhouse"
+    cluster_id: str = "local"
+    state: Path = Path(".stillhouse/state")
+    shards: int = Field(default=2, ge=1, le=1024)
+    host: str = "127.0.0.1"  # of every listener; another needs TLS in front
+    api_port: int = Field(default=8700, ge=1, le=65535)
+    chunk_port: int = Field(default=8701, ge=1, le=65535)
+    family_seed: int = 0
+    tick_s: float = Field(default=1.0, gt=0)
+
+    @property
+    def authorities(self) -> tuple[str, ...]:
+        """Values of @authority that signed requests may carry."""
+        return tuple(
+            f"{host}:{port}"
+            for host in (self.host, "localhost")
+            for port in (self.api_port, self.chunk_port)
+        )
+
+    @property
+    def chunk_url(self) -> str:
+        return f"http://{self.host}:{self.chunk_port}"
+
+    def manager(self, shard: int) -> str:
+        """The name of a shard's JobManager."""
+        return f"job-manager-{shard}"
+
+    @property
+    def keys(self) -> Path:
+        return self.state / "keys"
+
+
+VAULT = "model-vault"
+CHUNK_SERVER = "chunk-server-0"

@@ -1,0 +1,35 @@
+"""Whether a device may fetch a chunk now: opened are the acknowledged ones and the next (I2)."""
+
+from dataclasses import dataclass
+
+from stillhouse.authorization import authorize, owned
+from stillhouse.entities import JobState, KnowledgeChunk, Principal
+from stillhouse.errors import Gone, NotFound, TransferClosed
+from stillhouse.rows import DeliveryRow, DistillationJobRow
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a chunk server needs to stream one chunk to one client; no key in the clear."""
+
+    delivery: DeliveryRow
+    index: int
+
+    @property
+    def chunk(self) -> KnowledgeChunk:
+        return self.delivery.chunks[self.index]
+
+
+def grant(
+    delivery: DeliveryRow, job: DistillationJobRow, who: Principal, index: int, now: float
+) -> Grant:
+    """The grant; TransferClosed before its turn, Gone when the job or delivery is over."""
+    authorize(who, "read_delivery")
+    owned(who, delivery.client_id, delivery.id)
+    if not 0 <= index < len(delivery.chunks):
+        raise NotFound(f"delivery {delivery.id} has {len(delivery.chunks)} chunks")
+    if job.state is not JobState.RUNNING or now >= delivery.expires_at:
+        raise Gone(f"delivery {delivery.id} is over")
+    if index > delivery.acknowledged:
+        raise TransferClosed(f"chunk {delivery.acknowledged} has not been acknowledged")
+    return Grant(delivery, index)
