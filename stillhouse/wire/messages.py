@@ -1,4 +1,4 @@
-"""Bodies that cross the API and are no entity themselves: requests, work items, status documents."""
+"""Bodies that cross the API and are no entity themselves: requests, work items, documents."""
 
 from typing import Annotated, Literal
 

@@ -1,0 +1,1 @@
+"""Where a publisher's events, rows, indexes and answers are kept; one contract, several backends."""

@@ -1,0 +1,93 @@
+"""The limits of a profile: what each allows, what a report measured of it, how to relax it.
+
+A `Constraint` is spelt like its field in `ProfileSpec`, so a limit is read by its name. Accuracy is
+limited by its drop below the registered accuracy; what is measured is held against the floor.
+"""
+
+from math import floor as floor_of
+from math import log10
+
+from stillhouse.entities import Constraint, DistillationMetric, FamilyTable, ProfileSpec
+
+SIZES = (Constraint.STORAGE, Constraint.MEMORY, Constraint.TRAINING_MEMORY)
+LIFTED: dict[Constraint, float | None] = {
+    Constraint.STORAGE: 1 << 50,
+    Constraint.MEMORY: 1 << 50,
+    Constraint.LATENCY: 1e7,
+    Constraint.ACCURACY: 1 - 1e-9,
+    Constraint.TRAINING_MEMORY: None,
+    Constraint.ENERGY: None,
+}
+
+
+def limit(spec: ProfileSpec, constraint: Constraint) -> float:
+    """What the profile allows; infinite where it says nothing."""
+    value: float | None = getattr(spec, constraint.value)
+    return float("inf") if value is None else value
+
+
+def with_limit(spec: ProfileSpec, constraint: Constraint, value: float | None) -> ProfileSpec:
+    """The same profile with one other limit."""
+    return ProfileSpec.model_validate({**spec.model_dump(), constraint.value: value})
+
+
+def lifted(spec: ProfileSpec, constraint: Constraint) -> ProfileSpec:
+    """The profile as if this limit were not there."""
+    return with_limit(spec, constraint, LIFTED[constraint])
+
+
+def accuracy_floor(spec: ProfileSpec, table: FamilyTable) -> float:
+    """The least accuracy that the profile accepts: below the registered one, never a person's."""
+    return table.registered_accuracy - spec.max_accuracy_drop
+
+
+def measured(report: DistillationMetric, constraint: Constraint) -> float | None:
+    """What the device measured where `constraint` sets a limit; None where it measured nothing."""
+    match constraint:
+        case Constraint.STORAGE:
+            return report.storage_bytes
+        case Constraint.MEMORY:
+            return report.peak_memory_bytes
+        case Constraint.LATENCY:
+            return report.latency_p95_ms
+        case Constraint.ENERGY:
+            return report.energy_mj
+        case Constraint.ACCURACY:
+            return report.accuracy
+        case Constraint.TRAINING_MEMORY:
+            return None
+
+
+def missed(spec: ProfileSpec, floor: float, report: DistillationMetric) -> tuple[Constraint, ...]:
+    """The limits that the measurement lies outside of; what was not measured misses nothing."""
+
+    def misses(constraint: Constraint) -> bool:
+        value = measured(report, constraint)
+        if value is None:
+            return False
+        if constraint is Constraint.ACCURACY:
+            return value < floor - 1e-9  # so that 0.91 is not below 0.94 - 0.03
+        return value > limit(spec, constraint)
+
+    return tuple(constraint for constraint in Constraint if misses(constraint))
+
+
+def rounded_up(value: float) -> float:
+    """To two significant digits, upwards: a limit that a person would write."""
+    digits = 1 - floor_of(log10(value))
+    up = -floor_of(-round(value * 10.0**digits, 6))
+    return round(up * 10.0**-digits, max(digits, 0))
+
+
+def in_words(constraint: Constraint, value: float) -> str:
+    """The value with its unit, as verdicts and plans print it."""
+    match constraint:
+        case Constraint.STORAGE | Constraint.MEMORY | Constraint.TRAINING_MEMORY:
+            step = 0 if value < 1e6 else 1 if value < 1e9 else 2
+            return f"{value / 1000 ** (step + 1):.3g} {('kB', 'MB', 'GB')[step]}"
+        case Constraint.LATENCY:
+            return f"{value:.3g} ms"
+        case Constraint.ENERGY:
+            return f"{value:.3g} mJ"
+        case Constraint.ACCURACY:
+            return f"{value:.3f}"

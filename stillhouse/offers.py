@@ -1,0 +1,169 @@
+"""Why no student can do, and which limit would have to give: solve again without each of them."""
+
+from math import exp, inf
+
+from stillhouse.entities import Constraint, CounterOffer, Verdict, VerdictKind
+from stillhouse.limits import (
+    LIFTED,
+    SIZES,
+    in_words,
+    lifted,
+    limit,
+    measured,
+    missed,
+    rounded_up,
+    with_limit,
+)
+from stillhouse.outlook import TIE, Outlook, look, time_limit_ms
+
+HOPELESS = 0.005  # a smaller chance is none
+OFFER = 0.9  # the chance at which a relaxed limit is offered
+OFFER_SLACK = 0.1  # where even lifting it falls short of that: this far below what lifting brings
+WORTH_OFFERING = 0.5
+OWN_REPORTS = 2  # before accuracy can rule out everything: the first may be bad luck
+
+
+def infeasible(outlook: Outlook) -> Verdict | None:
+    """The verdict that no student can meet the profile, if that can be shown by now."""
+    shown = (
+        _too_big(outlook)
+        or _too_slow(outlook)
+        or _measured_too_large(outlook)
+        or _hopeless(outlook)
+    )
+    if shown is None:
+        return None
+    cause, why = shown
+    binding = _binding(outlook) or cause
+    offers = counter_offers(outlook)
+    return Verdict(
+        kind=VerdictKind.INFEASIBLE,
+        why=" ".join([why, *map(_in_words, offers)]),
+        binding_constraint=binding,
+        counter_offers=offers,
+    )
+
+
+def counter_offers(outlook: Outlook) -> tuple[CounterOffer, ...]:
+    """For each limit that would do it alone: the least value at which some student has a chance of
+    `OFFER`, rounded up, with the student and the chance that a plan under it would have."""
+    offers = [_offer(outlook, constraint) for constraint in _declared(outlook)]
+    return tuple(offer for offer in offers if offer is not None)
+
+
+def _too_big(outlook: Outlook) -> tuple[Constraint, str] | None:
+    if outlook.fits.any():
+        return None
+    needs = outlook.belief.needs
+    limits = {size: limit(outlook.spec, size) for size in SIZES}
+    cause = max(SIZES, key=lambda size: int((needs[size] > limits[size]).sum()))
+    short = [
+        f"{size} is {in_words(size, limits[size])}, the least of any student "
+        f"{in_words(size, needs[size].min())}"
+        for size in SIZES
+        if needs[size].min() > limits[size]
+    ]
+    detail = "; ".join(short) or "each size limit alone leaves some, all together none"
+    return cause, f"None of {len(outlook.fits)} students fits: {detail}."
+
+
+def _too_slow(outlook: Outlook) -> tuple[Constraint, str] | None:
+    if (outlook.fits & (outlook.in_time >= HOPELESS)).any():
+        return None
+    belief, spec = outlook.belief, outlook.spec
+    fitting = outlook.fits.nonzero()[0]
+    fastest = min(map(int, fitting), key=lambda index: belief.latency.mean[index])
+    expected = exp(float(belief.latency.mean[fastest]))
+    allowed = time_limit_ms(belief, spec)
+    cause = Constraint.LATENCY if allowed == spec.latency_p95_ms else Constraint.ENERGY
+    known = f"{len(belief.given.reports)} reports" if belief.given.reports else "the probes"
+    return cause, (
+        f"No student that fits is fast enough: by {known}, {belief.students[fastest]} takes "
+        f"{expected:.3g} ms, and {cause} allows {allowed:.3g} ms."
+    )
+
+
+def _measured_too_large(outlook: Outlook) -> tuple[Constraint, str] | None:
+    if (outlook.fits & ~outlook.too_large).any():
+        return None
+    spec = outlook.spec
+    for report in reversed(outlook.belief.given.reports):
+        over = [c for c in missed(spec, outlook.floor, report) if c is not Constraint.ACCURACY]
+        if over:
+            value, allowed = measured(report, over[0]) or 0.0, limit(spec, over[0])
+            return over[0], (
+                f"{report.student} measured {in_words(over[0], value)} for {over[0]} "
+                f"{in_words(over[0], allowed)}, and no student that fits is smaller."
+            )
+    return None
+
+
+def _hopeless(outlook: Outlook) -> tuple[Constraint, str] | None:
+    belief = outlook.belief
+    if len(belief.given.reports) < OWN_REPORTS or outlook.chance.max() >= HOPELESS:
+        return None
+    possible = (outlook.fits & (outlook.in_time >= HOPELESS)).nonzero()[0]
+    best = max(map(int, possible), key=lambda index: belief.accuracy.mean[index])
+    return Constraint.ACCURACY, (
+        f"After {len(belief.given.reports)} reports no student has a chance of {HOPELESS:.1%}: "
+        f"{belief.students[best]} is the best of those that are small and fast enough, with an "
+        f"accuracy of {belief.accuracy.mean[best]:.3f} +- {belief.accuracy.sd[best]:.3f} for at "
+        f"least {outlook.floor:.3f}."
+    )
+
+
+def _declared(outlook: Outlook) -> list[Constraint]:
+    return [c for c in Constraint if limit(outlook.spec, c) < inf]
+
+
+def _binding(outlook: Outlook) -> Constraint | None:
+    """The limit whose fall alone restores the best chance; where nothing fits, one of size."""
+    eligible = _declared(outlook)
+    if not outlook.fits.any():
+        eligible = [constraint for constraint in eligible if constraint in SIZES]
+    chances = {
+        constraint: look(outlook.belief, lifted(outlook.spec, constraint)).chance.max()
+        for constraint in eligible
+    }
+    best = max(eligible, key=lambda constraint: chances[constraint])
+    return best if chances[best] >= HOPELESS else None
+
+
+def _offer(outlook: Outlook, constraint: Constraint) -> CounterOffer | None:
+    free = look(outlook.belief, lifted(outlook.spec, constraint))
+    best = free.chance[free.open].max(initial=0.0)
+    if best < WORTH_OFFERING:
+        return None
+    wanted = OFFER / (1 - TIE) if best > OFFER / (1 - TIE) else best - OFFER_SLACK
+    able = map(int, (free.open & (free.chance >= wanted)).nonzero()[0])
+    needed = min(_needed(free, constraint, index, wanted) for index in able)
+    if needed <= limit(outlook.spec, constraint):
+        return None  # another limit is in the way
+    value = min(rounded_up(needed), LIFTED[constraint] or inf)
+    relaxed = look(outlook.belief, with_limit(outlook.spec, constraint, value))
+    index = relaxed.choice()
+    if relaxed.chance[index] < wanted * (1 - TIE):
+        return None
+    student = outlook.belief.students[index]
+    chance = float(relaxed.chance[index])
+    return CounterOffer(constraint=constraint, value=value, chance=chance, student=student)
+
+
+def _needed(free: Outlook, constraint: Constraint, index: int, wanted: float) -> float:
+    """The limit under which student `index` has the chance `wanted`, where `free` has none."""
+    belief = free.belief
+    share = min(wanted / float(free.chance[index]), 0.999)
+    match constraint:
+        case Constraint.LATENCY:
+            return exp(belief.latency.quantile(index, share))
+        case Constraint.ENERGY:
+            return exp(belief.latency.quantile(index, share)) * (belief.power or 0.0)
+        case Constraint.ACCURACY:
+            registered = belief.given.table.registered_accuracy
+            return registered - belief.accuracy.quantile(index, 1 - share)
+    return float(belief.needs[constraint][index])
+
+
+def _in_words(offer: CounterOffer) -> str:
+    value = in_words(offer.constraint, offer.value)
+    return f"With {offer.constraint} {value}, {offer.student} would do (chance {offer.chance:.0%})."

@@ -1,0 +1,104 @@
+"""What the measurements say of the profile: the end of the loop, or what the next round should do.
+
+It ends: a round either takes a student away or is one of a bounded number of repeats of it, and
+after `max_rounds` the best student stays.
+"""
+
+from stillhouse import cost
+from stillhouse.entities import Action, Constraint, DistillationMetric, Verdict, VerdictKind
+from stillhouse.limits import in_words, limit, measured, missed
+from stillhouse.offers import counter_offers, infeasible
+from stillhouse.outlook import ACCEPT, Outlook, PlanInput, believe, look, repeat, trials_of
+
+SURPRISE = 1.25  # measured over predicted latency that is worth a word
+
+
+def judge(given: PlanInput) -> Verdict:
+    """The verdict on the last of `given.reports`, which is of round `given.round`."""
+    outlook = look(believe(given), given.spec)
+    report = given.reports[-1]
+    if not missed(given.spec, outlook.floor, report) and _belief_in(outlook, report) >= ACCEPT:
+        return _met(outlook, report)
+    return infeasible(outlook) or _best_effort(outlook) or _adjust(outlook, report)
+
+
+def _met(outlook: Outlook, report: DistillationMetric) -> Verdict:
+    why = (
+        f"{report.student} is within every limit: {_measurements(outlook, report)}. The true "
+        f"accuracy is high enough with a chance of {_belief_in(outlook, report):.0%}."
+    )
+    return Verdict(kind=VerdictKind.MET, why=why, student=report.student)
+
+
+def _best_effort(outlook: Outlook) -> Verdict | None:
+    given = outlook.belief.given
+    if given.round < given.max_rounds and _next_action(outlook) is not None:
+        return None
+    best = max(given.reports, key=lambda report: _merit(outlook, report))
+    reason = (
+        f"After {given.round} rounds, the most allowed,"
+        if given.round >= given.max_rounds
+        else "Every student with a chance was tried, and"
+    )
+    misses = ", ".join(missed(given.spec, outlook.floor, best)) or "none, but too uncertainly"
+    return Verdict(
+        kind=VerdictKind.BEST_EFFORT,
+        why=f"{reason} {best.student} is the best: {_measurements(outlook, best)}. "
+        f"Limits missed: {misses}.",
+        counter_offers=counter_offers(outlook),
+        student=best.student,
+    )
+
+
+def _adjust(outlook: Outlook, report: DistillationMetric) -> Verdict:
+    action = _next_action(outlook)
+    found = f"Measured {_measurements(outlook, report)}."
+    match action:
+        case Action.MEASURE:
+            why = (
+                f"Within every limit, but the true accuracy is high enough only with a chance of "
+                f"{_belief_in(outlook, report):.0%}: measure again. {found}"
+            )
+        case Action.TRAIN:
+            why = f"Missed the accuracy by less than its SE: train longer. {found}"
+        case _:
+            why = f"{_misses(outlook, report)}: try another student. {found}"
+    return Verdict(kind=VerdictKind.ADJUST, why=why, student=report.student, next_action=action)
+
+
+def _next_action(outlook: Outlook) -> Action | None:
+    """Repeat the last student while that can help, else another; None if no other is left."""
+    given = outlook.belief.given
+    again = repeat(given.spec, outlook.floor, trials_of(given, given.reports[-1].student))
+    return again or (Action.DELIVER if outlook.open.any() else None)
+
+
+def _belief_in(outlook: Outlook, report: DistillationMetric) -> float:
+    return float(outlook.accurate[outlook.belief.students.index(report.student)])
+
+
+def _merit(outlook: Outlook, report: DistillationMetric) -> tuple[int, float]:
+    return -len(missed(outlook.spec, outlook.floor, report)), report.accuracy
+
+
+def _misses(outlook: Outlook, report: DistillationMetric) -> str:
+    names = missed(outlook.spec, outlook.floor, report)
+    return f"Missed {', '.join(names)}" if names else "Repeating this student shows nothing new"
+
+
+def _measurements(outlook: Outlook, report: DistillationMetric) -> str:
+    """Every number beside its limit, and the latency beside its prediction if that was far off."""
+    given = outlook.belief.given
+    words = [
+        f"accuracy {report.accuracy:.3f} (SE {cost.standard_error(report):.3f}) for at least "
+        f"{outlook.floor:.3f}"
+    ]
+    for name in (Constraint.LATENCY, Constraint.MEMORY, Constraint.STORAGE, Constraint.ENERGY):
+        value, allowed = measured(report, name), limit(given.spec, name)
+        if value is not None and allowed < float("inf"):
+            words.append(f"{name} {in_words(name, value)} of {in_words(name, allowed)}")
+    upto = given.reports[: given.reports.index(report) + 1]
+    ratio = cost.measured_over_predicted(given.table, given.probes, upto)
+    if not 1 / SURPRISE < ratio < SURPRISE:
+        words.append(f"{ratio:.2g} times the predicted latency")
+    return ", ".join(words)

@@ -1,0 +1,35 @@
+"""Packs: each chunk where its range says, the same bytes on every run."""
+
+import hashlib
+
+from tiny import GRID, family, student
+
+from stillhouse.chunks import chunks_for
+from stillhouse.compress.container import Family
+from stillhouse.compress.pack import build_pack
+
+RECIPES = chunks_for(family().table, student(1, 2, 1), windows=20)
+
+
+def test_each_chunk_stands_where_its_range_says() -> None:
+    pack = build_pack(family(), RECIPES)
+    assert tuple(chunk.recipe for chunk in pack.chunks) == RECIPES
+    end = 0
+    for chunk, (start, stop) in zip(pack.chunks, pack.ranges, strict=True):
+        payload = pack.payload[start:stop]
+        assert (start, len(payload)) == (end, chunk.length)
+        assert hashlib.sha256(payload).hexdigest() == chunk.digest
+        end = stop
+    assert end == len(pack.payload)
+
+
+def test_a_rebuild_from_the_stored_family_has_the_same_digest() -> None:
+    stored = Family.from_bytes(family().to_bytes())
+    assert build_pack(stored, RECIPES) == build_pack(family(), RECIPES)
+
+
+def test_the_table_foretells_the_bytes_of_the_weights() -> None:
+    pack = build_pack(family(), RECIPES)
+    weights = sum(chunk.length for chunk in pack.chunks if chunk.recipe.kind == "weights")
+    assert weights == family().table.facts(student(1, 2, 1)).wire_bytes
+    assert student(1, 2, 1) in GRID.students()

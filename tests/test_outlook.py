@@ -1,0 +1,103 @@
+"""What follows from a belief under limits: who fits, who is ruled out, who is worth a round."""
+
+import numpy as np
+from simulated import FAMILY, LARGE_FAMILY, Device, spec_of
+
+from stillhouse.chunks import chunks_for
+from stillhouse.cost import positions
+from stillhouse.entities import Action, DistillationMetric, FamilyTable, Student
+from stillhouse.outlook import Outlook, PlanInput, believe, look, repeat
+
+MIDDLE = Student(width=0.5, depths=(1, 3), bits=8)
+DEVICE = Device()
+
+
+def measured(table: FamilyTable = FAMILY, **update: float) -> DistillationMetric:
+    return DEVICE.report(table, MIDDLE, 1).model_copy(update={"accuracy": 0.95, **update})
+
+
+def outlook(table: FamilyTable = FAMILY, held=(), reports=(), **limits: float) -> Outlook:
+    given = PlanInput(
+        spec=spec_of(**limits),
+        table=table,
+        probes=DEVICE.probe(table),
+        reports=reports,
+        held=held,
+    )
+    return look(believe(given), given.spec)
+
+
+def at(table: FamilyTable, **student) -> int:
+    return positions(table, [MIDDLE.model_copy(update=student)])[0]
+
+
+def test_a_student_much_too_slow_rules_out_the_larger_ones_on_the_same_path():
+    slow = measured(LARGE_FAMILY, latency_p95_ms=10.0)
+    mask = outlook(LARGE_FAMILY, reports=(slow,), latency_p95_ms=5).too_large
+    assert mask[at(LARGE_FAMILY)]
+    assert mask[at(LARGE_FAMILY, width=1.0)]
+    assert not mask[at(LARGE_FAMILY, width=0.25)]
+    assert not mask[at(LARGE_FAMILY, bits=32)]
+
+
+def test_a_student_a_little_too_slow_rules_out_no_other():
+    near = measured(latency_p95_ms=5.2)
+    view = outlook(reports=(near,), latency_p95_ms=5)
+    assert not view.too_large.any()
+    assert view.spent[at(FAMILY)]
+
+
+def test_a_student_far_too_inaccurate_rules_out_the_smaller_ones():
+    mask = outlook(reports=(measured(accuracy=0.8),)).too_small
+    assert mask[at(FAMILY)]
+    assert mask[at(FAMILY, width=0.25)]
+    assert not mask[at(FAMILY, width=1.0)]
+
+
+def test_memory_measured_above_the_limit_rules_out_the_larger_ones():
+    big = measured(peak_memory_bytes=200_000)
+    assert outlook(reports=(big,), memory_bytes=150_000).too_large[at(FAMILY, width=1.0)]
+
+
+def test_energy_is_limited_by_the_power_that_was_measured():
+    latency = measured().latency_p95_ms
+    hungry = measured(energy_mj=2 * latency)
+    tight = outlook(reports=(hungry,), energy_mj=latency)
+    assert tight.in_time[at(FAMILY)] < 0.01
+    assert outlook(energy_mj=latency).in_time.min() > 0.99  # nothing is known before a report
+
+
+def test_equal_chances_go_to_the_student_that_needs_the_fewest_new_bytes():
+    free = outlook(max_accuracy_drop=0.9)
+    smallest = free.belief.students[free.choice()]
+    assert smallest == Student(width=0.25, depths=(1, 1), bits=4)
+    held = chunks_for(FAMILY, MIDDLE, 0)
+    again = outlook(held=held, max_accuracy_drop=0.9)
+    assert again.belief.students[again.choice()].within(MIDDLE)
+    assert again.belief.students[again.choice()].bits == 8
+
+
+def test_a_chosen_student_is_open_and_within_a_tie_of_the_best():
+    view = outlook(storage_bytes=30_000, latency_p95_ms=2.6)
+    index = view.choice()
+    assert view.open[index]
+    assert view.chance[index] >= 0.98 * view.chance[view.open].max()
+
+
+def test_repeats_of_a_student_are_bounded():
+    floor = 0.9
+    near = measured(accuracy=0.89, accuracy_se=0.03)
+    within = measured(accuracy=0.93)
+    assert repeat(spec_of(), floor, [near]) is Action.TRAIN
+    assert repeat(spec_of(), floor, [within]) is Action.MEASURE
+    assert repeat(spec_of(), floor, [near, within]) is Action.MEASURE
+    assert repeat(spec_of(), floor, [near, near]) is None
+    assert repeat(spec_of(), floor, [near, within, measured(accuracy=0.92)]) is None
+    assert repeat(spec_of(latency_p95_ms=0.1), floor, [near]) is None
+    assert repeat(spec_of(), floor, [measured(accuracy=0.8)]) is None
+
+
+def test_a_belief_does_not_depend_on_the_limits():
+    one, other = outlook(storage_bytes=3000), outlook(latency_p95_ms=1)
+    np.testing.assert_array_equal(one.belief.accuracy.mean, other.belief.accuracy.mean)
+    np.testing.assert_array_equal(one.belief.latency.mean, other.belief.latency.mean)
