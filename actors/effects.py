@@ -13,7 +13,7 @@ from actors.settings import CHUNK_SERVER, VAULT, ActorSettings
 from stillhouse.brief import compress_order, plan_input
 from stillhouse.commands import Decided, EffectFailed, Planned
 from stillhouse.decisions import Effect, Request
-from stillhouse.entities import SYSTEM, FamilyTable
+from stillhouse.entities import SYSTEM
 from stillhouse.jobs import Kind
 from stillhouse.planner import plan
 from stillhouse.rows import DistillationJobRow, PrincipalRow
@@ -45,9 +45,10 @@ def think(
 ) -> None:
     """`plan` or `decide`, away from the shard: no linear algebra in its mailbox."""
     assert job.model is not None  # noqa: S101  nothing is planned before the model is pinned
+    family_digest = job.model.family_digest
 
     def result() -> Planned | Decided:
-        table: FamilyTable = ray.get(vault.table.remote(job.model.family_digest))  # type: ignore[union-attr]
+        table: Any = ray.get(vault.table.remote(family_digest))
         place = (effect.job_id, effect.node, effect.attempt)
         if effect.kind == Kind.PLAN:
             return Planned(*place, plan(plan_input(job, owner, table, job.round + 1)))
@@ -62,7 +63,7 @@ def think(
 def report(
     actor: Any, place: str, result: Callable[[], Any], failure: Callable[[str], Any]
 ) -> None:
-    """Send an effect's result to whose effect it is, or what went wrong: that is its to decide on."""
+    """Send an effect's result, or what went wrong, to whose effect it is: that is its to judge."""
     try:
         command = result()
     except Exception as error:  # a task's failure is an answer too

@@ -95,7 +95,8 @@ class JobManager:
         vault = ray.get_actor(VAULT, self._settings.namespace)
         cursor = self._store.rows([CURSOR])[CURSOR]
         after = cursor.sequence if cursor else 0
-        for sequence, announcement in ray.get(vault.feed.remote(after)):
+        records: Any = ray.get(vault.feed.remote(after))
+        for sequence, announcement in records:
             self._announce(sequence, announcement)
 
     def _announce(self, sequence: int, announcement: Announce) -> None:
@@ -111,7 +112,10 @@ class JobManager:
     def _expire(self) -> None:
         late = self._journal.due(time.time(), PAGE)
         expired = [
-            system(f"expire/{d.job_id}/{d.node}/{d.attempt}/{d.at}", Expire(d.job_id, d.node, d.attempt))
+            system(
+                f"expire/{d.job_id}/{d.node}/{d.attempt}/{d.at}",
+                Expire(d.job_id, d.node, d.attempt),
+            )
             for d in late
         ]
         if expired:

@@ -41,11 +41,12 @@ class ModelVault:
         self._journal = SqliteJournal(settings.state / "vault.sqlite", identity(settings))
         self._store = Store(rules, self._journal)
         self._artefacts = Artefacts(settings.state / "artefacts")
+        self._progress: dict[str, float] = {}
         self._start(self._journal.outbox())
         tick_forever(settings.tick_s)
 
     def apply(self, requests: Sequence[Request]) -> list[Answer | StillhouseError]:
-        """Decide on a batch; answers come after the commit, effects and the feed's nudge after it."""
+        """Decide on a batch; answers come after the commit, as do effects and the feed's nudge."""
         applied = self._store.apply(requests, time.time())
         self._start(applied.effects)
         if any(isinstance(event, ModelAnnounced | AliasSet) for event in applied.events):
@@ -57,11 +58,10 @@ class ModelVault:
 
     def feed(self, after: int) -> list[tuple[int, Announce]]:
         """What was published after this sequence number, oldest first."""
-        records = []
+        records: list[tuple[int, Announce]] = []
         while page := self._journal.events_after(after, FEED_PAGE):
-            for stored in page:
-                if announcement := announced(rules.EVENTS.decode(stored.data)):
-                    records.append((stored.sequence, announcement))
+            decoded = ((each.sequence, announced(rules.EVENTS.decode(each.data))) for each in page)
+            records += [(sequence, record) for sequence, record in decoded if record]
             after = page[-1].sequence
         return records
 
@@ -79,7 +79,7 @@ class ModelVault:
         row = self._owned(who, name, version)
         if file not in row.spec.files:
             raise NotFound(f"{name}@{version} has no file {file!r}")
-        place = upload(name, version, file)
+        place = upload_place(name, version, file)
         length = self._artefacts.append(place, offset, data)
         digest = self._artefacts.digest(place)
         return length, digest if digest == row.spec.files[file] else None
@@ -88,9 +88,20 @@ class ModelVault:
         """A sealed artefact as numpy uint8, which the object store hands on without a copy."""
         return np.frombuffer(self._artefacts.get(name), dtype=np.uint8)
 
+    def family(self, digest: str) -> Any:
+        """A sealed family, as it was kept."""
+        return self.artefact(family_place(digest))
+
+    def note_progress(self, name: str, share: float) -> None:
+        """How far the build of a family is; in memory alone."""
+        self._progress[name] = share
+
+    def progress(self, name: str) -> float:
+        return self._progress.get(name, 0.0)
+
     def store_family(self, digest: str, sealed: Any) -> None:
         """Keep a family; before the commit that names it."""
-        self._artefacts.put(family(digest), sealed.tobytes())
+        self._artefacts.put(family_place(digest), sealed.tobytes())
 
     def tick(self) -> None:
         """Start registrations again whose result is overdue."""
@@ -138,10 +149,10 @@ def announced(event: Any) -> Announce | None:
             return None
 
 
-def upload(name: str, version: int, file: str) -> str:
+def upload_place(name: str, version: int, file: str) -> str:
     """The name under which an upload is kept, sealed as it came."""
     return f"uploads/{name}/{version}/{file}"
 
 
-def family(digest: str) -> str:
+def family_place(digest: str) -> str:
     return f"families/{digest}"

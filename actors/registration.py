@@ -1,7 +1,7 @@
-"""Registration: measure a central model, build its family; on a GPU where the cluster has one.
+"""Registration: measure a central model, build its family; on a GPU if the cluster has one.
 
 The tasks open sealed artefacts inside their own process with the cluster's key, read from its
-configured path; what they return to the vault is sealed again. Torch is imported in the tasks alone.
+configured path; what they return to the vault is sealed again. Only the tasks import torch.
 """
 
 import os

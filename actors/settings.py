@@ -38,6 +38,11 @@ class ActorSettings(BaseModel):
         return f"job-manager-{shard}"
 
     @property
+    def public_keys(self) -> Path:
+        """A file that API replicas read: the public halves alone."""
+        return self.state / "keys" / "public.json"
+
+    @property
     def keys(self) -> Path:
         return self.state / "keys"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from cluster.journal.contract import Commit, Journal, StoredAnswer
 from stillhouse.decisions import Answer, Decision, Effect, Index, NotLoaded, Request, Rules
-from stillhouse.errors import JournalUnavailable, Refusal, Replayed, StillhouseError, Unavailable
+from stillhouse.errors import Refusal, Replayed, StillhouseError, Unavailable
 
 
 @dataclass(slots=True)
@@ -61,6 +61,10 @@ class Store:
         self._load(wanted)
         return {key: self._cache[key] for key in wanted}
 
+    def story(self, stream: str) -> list[tuple[int, float, bytes]]:
+        """(sequence, time, event) of all that was committed of a stream, oldest first."""
+        return list(self._journal.story(stream))
+
     def _answer(
         self, place: int, request: Request, batch: Batch, applied: Applied
     ) -> Answer | StillhouseError:
@@ -97,8 +101,7 @@ class Store:
 
     def _commit(self, batch: Batch, applied: Applied) -> None:
         encoded = {
-            key: None if row is None else self._rules.encode(row)
-            for key, row in batch.rows.items()
+            key: None if row is None else self._rules.encode(row) for key, row in batch.rows.items()
         }
         commit = Commit(
             batch.now,
@@ -121,9 +124,9 @@ class Store:
         applied.answers[first:] = [error] * (len(applied.answers) - first)
         applied.effects.clear()
         applied.events.clear()
-        if isinstance(error, JournalUnavailable):
-            return
-        self._cache.clear()  # fenced: another writer's rows are the truth now
+        # Fenced, another writer's rows are the truth now; and a commit that failed at its last
+        # fsync may be found on disk after all.
+        self._cache.clear()
 
     def _load(self, keys: Iterable[str]) -> None:
         missing = [key for key in keys if key not in self._cache]

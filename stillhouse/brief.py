@@ -6,12 +6,12 @@ The brief is a value: the same brief gives the same plan, on every attempt and o
 import hashlib
 
 from stillhouse.entities import (
+    CentralModel,
     EdgeModelProfile,
     Entity,
     FamilyTable,
     KnowledgeChunk,
     Plan,
-    CentralModel,
 )
 from stillhouse.jobs import Job
 from stillhouse.planner import PlanInput

@@ -93,7 +93,7 @@ class DistillationJobRow:
     deadline: float
     state: JobState = JobState.ACCEPTED
     model: CentralModel | None = None  # pinned
-    graph: dict[str, Job] = field(default_factory=dict)
+    graph: Mapping[str, Job] = field(default_factory=dict)
     probes: tuple[ProbeResult, ...] = ()
     plans: tuple[Plan, ...] = ()
     deliveries: tuple[str, ...] = ()

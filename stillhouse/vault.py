@@ -58,7 +58,6 @@ class CentralModelVersion(Entity):
     state: VersionState
     why: str
     files: dict[str, bool]  # True once the whole file is there
-    seal_to: str = ""  # the cluster's public key, hexadecimal; filled in by the API
     measured: Measured | None
     model: CentralModel | None
 

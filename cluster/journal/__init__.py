@@ -1,1 +1,1 @@
-"""Where a publisher's events, rows, indexes and answers are kept; one contract, several backends."""
+"""Where a publisher's events, rows, indexes and answers are kept: one contract, two backends."""

@@ -67,7 +67,7 @@ class Journal(Protocol):
     """Reads see committed state alone; any call may raise JournalUnavailable."""
 
     def commit(self, batch: Commit) -> None:
-        """All of it or nothing; JournalUnavailable, also for an answer whose key is taken; Fenced."""
+        """All of it or nothing. An answer whose key is taken is JournalUnavailable too; Fenced."""
 
     def load(self, keys: Iterable[str]) -> dict[str, bytes]:
         """The rows that exist among `keys`."""

@@ -20,6 +20,7 @@ from cluster.journal.contract import (
     StoredEvent,
     check_identity,
 )
+from cluster.private_files import make_folder
 from stillhouse.decisions import Effect, Index
 from stillhouse.errors import Conflict, Fenced, JournalMissing, JournalUnavailable
 
@@ -57,7 +58,7 @@ CREATE INDEX waiting_by_model ON waiting(model, job_id);
 
 def initialise(path: Path, identity: JournalIdentity) -> None:
     """Make the journal at `path` (0600, in a folder of 0700); Conflict if there is one."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     path.touch(mode=0o600)
     connection = connect(path)
     try:
@@ -88,10 +89,12 @@ class SqliteJournal:
     def __init__(self, path: Path, identity: JournalIdentity) -> None:
         if not path.exists():
             raise JournalMissing(f"there is no journal at {path}")
-        self._path, self._connection = path, None
+        self._path = path
+        self._connection: apsw.Connection | None = None
         self._epoch = self._take_epoch(identity)
 
     def _take_epoch(self, identity: JournalIdentity) -> int:
+        epoch: int
         with self._transaction() as connection:
             if not connection.table_exists(None, "journal"):
                 raise JournalMissing(f"the journal at {self._path} was never initialised")
@@ -159,7 +162,7 @@ class SqliteJournal:
 
     def due(self, now: float, limit: int) -> list[Deadline]:
         found = self._select(
-            "SELECT at, job_id, node, attempt FROM due WHERE at <= ? ORDER BY at, job_id, node LIMIT ?",
+            "SELECT * FROM due WHERE at <= ? ORDER BY at, job_id, node LIMIT ?",
             (now, limit),
         )
         return [Deadline(*each) for each in found]

@@ -1,13 +1,13 @@
-"""Architectures as data: the tensors of a central model or student, by name, shape and role; no torch.
+"""Architectures as data: the tensors of a network by name, shape and role; no torch.
 
 An allow-listed id and its keyword arguments say everything; `arch.py` builds the module whose state
-has exactly these tensors. A student keeps the first channels and the first blocks, so the tensors of
-a smaller student are corners of those of a larger one.
+has exactly these tensors. A student keeps the first channels and the first blocks, so the tensors
+of a smaller student are corners of those of a larger one.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError
 
@@ -39,7 +39,7 @@ class ResNet1d(Entity):
     channels2: int = Field(default=64, ge=1, le=4096)
     blocks1: int = Field(default=3, ge=1, le=64)
     blocks2: int = Field(default=3, ge=1, le=64)
-    kernel: int = Field(default=5, ge=1, le=63, multiple_of=1)
+    kernel: Literal[1, 3, 5, 7, 9, 11] = 5
 
     def narrowed(self, student: Student) -> Self:
         """The arguments of `student`; Invalid if it is no corner of this network."""

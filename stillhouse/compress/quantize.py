@@ -1,9 +1,9 @@
-"""The family's integer grid: one scale per (output channel, block of input channels), bit-planes nest.
+"""The family's integer grid: a scale per (output channel, input block), nested bit-planes.
 
-A weight is `(code + 1/2 - 2**(bits - 1)) * step`, with the step of the fewest bits a power of two
-times the finest: the codes of 4 bits are the high nibbles of those of 8, so a wider, deeper or finer
-student only adds bytes. A block is what one width step adds: a narrower student never needs, and is
-never changed by, the scale of what it lacks. numpy alone: the same bytes on every machine.
+A weight is `(code + 1/2 - 2**(bits - 1)) * step`, and the step of 4 bits is 16 times that of 8: the
+codes of 4 bits are the high nibbles of those of 8. A block is what one width step adds: a narrower
+student never needs, and is never changed by, the scale of what it lacks, so a wider or deeper one
+only adds bytes. numpy alone: the same bytes on every machine.
 """
 
 from collections.abc import Sequence
@@ -28,23 +28,27 @@ def block_scales(weight: Floats, edges: Sequence[int]) -> Floats:
 
 def steps(scales: Floats, edges: Sequence[int], axes: int, bits: int) -> Floats:
     """[outputs, inputs, 1, ...]: the step of each weight for codes of `bits`."""
-    wide = np.repeat(scales, np.diff((0, *edges)), axis=1) * np.float32(2 ** (BITS - bits))
-    return wide.reshape(*wide.shape, *(1,) * (axes - 2))
+    wide: Floats = np.repeat(scales, np.diff((0, *edges)), axis=1) * np.float32(2 ** (BITS - bits))
+    step: Floats = wide.reshape(*wide.shape, *(1,) * (axes - 2))
+    return step
 
 
 def encode(weight: Floats, step: Floats) -> Codes:
     """8-bit codes of `weight`; `step` as from `steps` for 8 bits."""
-    return np.clip(np.floor(weight / step) + 128, 0, 255).astype(np.uint8)
+    codes: Codes = np.clip(np.floor(weight / step) + 128, 0, 255).astype(np.uint8)
+    return codes
 
 
 def decode(codes: Codes, step: Floats, bits: int) -> Floats:
     """The weights that codes of `bits` stand for: the middle of each step."""
-    return (codes.astype(np.float32) + np.float32(0.5 - 2 ** (bits - 1))) * step
+    weights: Floats = (codes.astype(np.float32) + np.float32(0.5 - 2 ** (bits - 1))) * step
+    return weights
 
 
 def high_planes(codes: Codes, bits: int) -> Codes:
     """The `bits` highest bit-planes of 8-bit codes, as codes of `bits`."""
-    return codes >> np.uint8(BITS - bits)
+    planes: Codes = codes >> np.uint8(BITS - bits)
+    return planes
 
 
 def packed_length(count: int, bits: int) -> int:

@@ -28,7 +28,7 @@ class PublicWindows:
 
     @classmethod
     def quantise(cls, x: Floats) -> Self:
-        """From standardised windows [windows, axes, samples]; the largest value of an axis is 127."""
+        """From standardised [windows, axes, samples]; the largest value of an axis becomes 127."""
         scales = np.maximum(np.abs(x).max(axis=(0, 2)) / np.float32(127), np.float32(1e-8))
         return cls(np.rint(x / scales[:, None]).astype(np.int8), scales)
 
@@ -37,7 +37,8 @@ class PublicWindows:
 
     def values(self) -> Floats:
         """Standardised float32 [windows, axes, samples]."""
-        return self.codes.astype(np.float32) * self.scales[:, None]
+        x: Floats = self.codes.astype(np.float32) * self.scales[:, None]
+        return x
 
     def to_bytes(self) -> bytes:
         return (

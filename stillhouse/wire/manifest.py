@@ -2,8 +2,8 @@
 
 A DSSE envelope (securesystemslib) over header | sealed body, length-prefixed. The header is in
 clear and carries the transfer key, HPKE-wrapped to the device, with a commitment to it (AES-GCM is
-not key-committing). The body is sealed under a key derived from the transfer key. The envelope is made
-once and sent again byte for byte.
+not key-committing). The body is sealed under a key derived from it. The envelope is made once and
+sent again byte for byte.
 """
 
 import hashlib

@@ -178,9 +178,10 @@ class Work(Entity):
 
 
 class TrustAnchors(Entity):
-    """What a device pins: who may sign manifests."""
+    """What devices pin (who may sign manifests), and what owners seal uploads to."""
 
-    manifest_keys: tuple[Hex32, ...]
+    manifest_keys: tuple[Hex32, ...] = Field(description="Ed25519, hexadecimal")
+    cluster_key: Hex32 = Field(description="X25519, hexadecimal")
 
 
 # --- what people are told -----------------------------------------------------------------------

@@ -105,7 +105,7 @@ def expected_acks(
 def seal_artefact(
     plaintext: bytes | memoryview, cluster_key: bytes, label: str, draw: Draw = os.urandom
 ) -> bytes:
-    """For holders of the cluster's key alone: a key per attempt, wrapped in the artefact's header."""
+    """For the cluster's key alone: a key per attempt, wrapped in the artefact's own header."""
     key = draw(32)
     wrapped = hpke_seal(cluster_key, key, info("artefact", label))
     head = ARTEFACT.pack(MAGIC, len(plaintext)) + wrapped

@@ -91,11 +91,21 @@ def test_progress_grows_to_one() -> None:
     assert heard[-1] == pytest.approx(1)
 
 
-def test_recordings_of_other_axes_are_refused_before_any_training() -> None:
-    some = recordings(1)
-    narrow = Recordings(some.samples[:, :2], some.spans, some.labels, some.sources)
+SOME = recordings(1)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        Recordings(SOME.samples[:, :2], SOME.spans, SOME.labels, SOME.sources),
+        Recordings(SOME.samples, SOME.spans, SOME.labels + 1, SOME.sources),
+        SOME.unlabelled(),
+    ],
+    ids=["other axes", "other labels", "no labels"],
+)
+def test_recordings_that_do_not_fit_the_model_are_refused_before_any_training(training) -> None:
     with pytest.raises(Invalid):
-        build_family(central_weights(), SPEC, narrow, some, REGISTERED, GRID, seed=0)
+        build_family(central_weights(), SPEC, training, SOME, REGISTERED, GRID, seed=0)
 
 
 def rewritten(**changes: object) -> bytes:

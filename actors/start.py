@@ -1,0 +1,75 @@
+"""Wires everything: the one file that knows which class is an actor and which journal is used."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from actors import job_manager, model_vault
+from actors.chunk_server import ChunkServer
+from actors.deliveries import ServerKeys
+from actors.job_manager import JobManager
+from actors.model_vault import ModelVault
+from actors.settings import CHUNK_SERVER, VAULT, ActorSettings
+from cluster.journal import sqlite
+from cluster.private_files import write_file
+from stillhouse.wire.identity import write_private
+from stillhouse.wire.messages import TrustAnchors
+
+KEYS = {"cluster.key": 32, "manifest.key": 32, "acks.key": 32}  # private bytes
+FOREVER: dict[str, Any] = {"lifetime": "detached", "max_restarts": -1, "max_task_retries": -1}
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Handles of all actors; whoever has none finds them by name."""
+
+    vault: Any
+    managers: tuple[Any, ...]
+    chunk_server: Any
+
+
+def initialise(settings: ActorSettings) -> None:
+    """Make keys and journals, once: a shard never starts on a missing journal."""
+    for name, size in KEYS.items():
+        write_private(settings.keys / name, os.urandom(size))
+    write_file(settings.public_keys, anchors(settings).model_dump_json().encode())
+    sqlite.initialise(settings.state / "vault.sqlite", model_vault.identity(settings))
+    for shard in range(settings.shards):
+        path = settings.state / f"shard-{shard}.sqlite"
+        sqlite.initialise(path, job_manager.identity(settings, shard))
+
+
+def anchors(settings: ActorSettings) -> TrustAnchors:
+    """The public halves of the cluster's keys."""
+    keys = ServerKeys.load(settings)
+    return TrustAnchors(
+        manifest_keys=(keys.manifest.public_key().public_bytes_raw().hex(),),
+        cluster_key=keys.cluster.public.hex(),
+    )
+
+
+def start(settings: ActorSettings) -> Wiring:
+    """Start what is not running yet, and wait until all of it answers."""
+    vault = actor(ModelVault, VAULT, settings).remote(settings)
+    managers = tuple(
+        actor(JobManager, settings.manager(shard), settings).remote(settings, shard)
+        for shard in range(settings.shards)
+    )
+    ray.get([each.ready.remote() for each in (vault, *managers)])
+    chunks = actor(ChunkServer, CHUNK_SERVER, settings, max_concurrency=8).remote(settings)
+    ray.get(chunks.ready.remote())
+    return Wiring(vault, managers, chunks)
+
+
+def actor(cls: type, name: str, settings: ActorSettings, **options: Any) -> Any:
+    """A detached actor under its readable name, restarted for ever; an existing one is found."""
+    return ray.remote(cls).options(
+        name=name,
+        namespace=settings.namespace,
+        get_if_exists=True,
+        num_cpus=0,
+        **FOREVER,
+        **options,
+    )

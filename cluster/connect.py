@@ -1,0 +1,83 @@
+"""Attach to a Ray cluster, or start a local one with the settings that were measured to be right.
+
+Ray is inside the trust boundary: whoever holds the cluster's token runs code. A cluster that is not
+local is refused without token mode and a token file that only its owner can read.
+"""
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import ray
+from pydantic import BaseModel, ConfigDict, Field
+
+from stillhouse.errors import Forbidden
+
+ENVIRONMENT = {  # read by Ray's own processes, which inherit it
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+    "OMP_NUM_THREADS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+class ClusterSettings(BaseModel):
+    """Part of the one frozen tree of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str | None = None  # None starts a local cluster
+    auth_mode: Literal["token", "disabled"] = "token"
+    cpus: int = Field(default=8, ge=1)  # logical: control actors take none
+    object_store_bytes: int = Field(default=512 << 20, ge=80 << 20)
+    dashboard: bool = False
+    log_to_driver: bool = False
+
+
+def connect(settings: ClusterSettings) -> None:
+    """Attach or start; Forbidden for a remote cluster whose token others could use."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    if address:
+        check_token(settings)
+        ray.init(address=address, log_to_driver=settings.log_to_driver)
+        return
+    os.environ["RAY_AUTH_MODE"] = settings.auth_mode
+    if settings.auth_mode == "token":
+        private_token()
+    ray.init(
+        address="local",
+        num_cpus=settings.cpus,
+        object_store_memory=settings.object_store_bytes,
+        include_dashboard=settings.dashboard,
+        log_to_driver=settings.log_to_driver,
+        logging_level=logging.WARNING,
+        labels={"tier": "cpu"},
+        _temp_dir=tempfile.mkdtemp(prefix="sh-"),
+    )
+
+
+def private_token() -> None:
+    """A token of this cluster's own, in a file that only we can read."""
+    if "RAY_AUTH_TOKEN_PATH" in os.environ or "RAY_AUTH_TOKEN" in os.environ:
+        return
+    descriptor, path = tempfile.mkstemp(prefix="sh-token-")  # 0600 from the start
+    with os.fdopen(descriptor, "w") as file:
+        file.write(os.urandom(32).hex())
+    os.environ["RAY_AUTH_TOKEN_PATH"] = path
+
+
+def check_token(settings: ClusterSettings) -> None:
+    """Forbidden unless token mode is on and its file is private."""
+    if settings.auth_mode != "token":
+        raise Forbidden("a cluster that is not local needs RAY_AUTH_MODE=token")
+    os.environ["RAY_AUTH_MODE"] = "token"
+    default = Path.home() / ".ray" / "auth_token"
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", default))
+    if path.exists() and path.stat().st_mode & 0o077:
+        raise Forbidden(f"{path} must have mode 0600: others can read the cluster's token")

@@ -1,0 +1,79 @@
+"""The owner of the demo: everything that the registration of a central model takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_sim.wrist import data
+from edge_sim.wrist.central import EPOCHS, train_central
+from stillhouse.compress.arch import build, load_weights, to_safetensors
+from stillhouse.compress.measure import Score, evaluate
+from stillhouse.compress.recordings import Recordings
+from stillhouse.entities import ArchitectureSpec, Preprocessing, VectorAxes
+
+ARCHITECTURE = ArchitectureSpec(
+    id="resnet1d",
+    kwargs={
+        "inputs": 6,
+        "classes": 7,
+        "channels1": 32,
+        "channels2": 64,
+        "blocks1": 3,
+        "blocks2": 3,
+        "kernel": 5,
+    },
+)
+WINDOW, STEP = 100, 50  # samples: two seconds, half of it new
+ROTATION_SD_RAD = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What an owner uploads: `weights` are safetensors, the three data sets are Parquet."""
+
+    weights: bytes
+    architecture: ArchitectureSpec
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    training: bytes
+    transfer: bytes
+    evaluation: bytes
+
+
+def prepare(
+    seed: int, progress: Callable[[float], None] = lambda _: None, epochs: int = EPOCHS
+) -> Registration:
+    """Trains the central model of `seed` (about 16 s on one thread) and gathers its data sets."""
+    wrist, who = data.read(), data.people(seed)
+    training, public = wrist.of(who.central), wrist.of(who.public)
+    pre = preprocessing(training)
+    model = train_central(ARCHITECTURE, training, pre, seed, progress, epochs)
+    return Registration(
+        weights=to_safetensors(model),
+        architecture=ARCHITECTURE,
+        preprocessing=pre,
+        labels=wrist.labels,
+        training=training.to_parquet(),
+        transfer=public.unlabelled().to_parquet(),
+        evaluation=public.to_parquet(),
+    )
+
+
+def preprocessing(recordings: Recordings) -> Preprocessing:
+    """Constants of the people in `recordings`; both sensors turn together."""
+    rows = np.concatenate([recordings.samples[a:b] for a, b in recordings.spans]).astype(np.float64)
+    return Preprocessing(
+        window=WINDOW,
+        step=STEP,
+        mean=tuple(rows.mean(axis=0).tolist()),
+        deviation=tuple(rows.std(axis=0).tolist()),
+        vectors=(VectorAxes(axes=(0, 1, 2)), VectorAxes(axes=(3, 4, 5))),
+        rotation_sd_rad=ROTATION_SD_RAD,
+    )
+
+
+def oracle(registration: Registration, recordings: Recordings) -> Score:
+    """The central model on a client's recordings: for the harness alone, no rule may read it."""
+    model = load_weights(build(registration.architecture), registration.weights)
+    return evaluate(model, recordings, registration.preprocessing)
