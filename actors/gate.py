@@ -65,7 +65,8 @@ class Gate:
         headers = readable(scope)
         principal, nonce = await self._authenticate(scope, headers)
         body = await read_body(scope["path"], headers, receive)
-        check_body(headers, body)
+        if nonce:
+            check_body(headers, body)
         signed = Signed(principal, nonce, request_digest(scope, body))
         state = {**scope.get("state", {}), "signed": signed}
         await self._app({**scope, "state": state}, replay(body, receive), send)
@@ -97,13 +98,16 @@ class Begun:
 
     def __init__(self, send: Any) -> None:
         self._send = send
-        self._begun = False
+        self._begun = self._whole = False
 
     async def __call__(self, message: Any) -> None:
         self._begun = True
+        self._whole = message["type"] == "http.response.body" and not message.get("more_body")
         await self._send(message)
 
     async def answer(self, problem: Problem) -> None:
+        if self._whole:  # the error came behind a complete answer
+            return
         if self._begun:
             raise ConnectionError("the answer broke off")  # the server closes the connection
         body = problem.model_dump_json(exclude_none=True).encode()

@@ -3,8 +3,6 @@
 from typing import TypedDict
 
 Selector = dict[str, str]
-class Fallback(TypedDict):
-    label_selector: Selector
 
 
 class Placement(TypedDict):
@@ -12,7 +10,7 @@ class Placement(TypedDict):
 
     num_cpus: float
     label_selector: Selector
-    fallback_strategy: list[Fallback]
+    fallback_strategy: list[dict[str, Selector]]
 
 
 def prefer_gpu(num_cpus: float = 1) -> Placement:

@@ -58,6 +58,7 @@ class CentralModelVersion(Entity):
     state: VersionState
     why: str
     files: dict[str, bool]  # True once the whole file is there
+    build_progress: float = 0.0  # share of the family's build; filled in by the API
     measured: Measured | None
     model: CentralModel | None
 

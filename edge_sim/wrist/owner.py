@@ -9,7 +9,9 @@ from edge_sim.wrist import data
 from edge_sim.wrist.central import EPOCHS, train_central
 from stillhouse.compress.arch import build, load_weights, to_safetensors
 from stillhouse.compress.measure import Score, evaluate
+from stillhouse.compress.nested import FamilyRecipe
 from stillhouse.compress.recordings import Recordings
+from stillhouse.compress.windows import PublicWindows
 from stillhouse.entities import ArchitectureSpec, Preprocessing, VectorAxes
 
 ARCHITECTURE = ArchitectureSpec(
@@ -26,6 +28,7 @@ ARCHITECTURE = ArchitectureSpec(
 )
 WINDOW, STEP = 100, 50  # samples: two seconds, half of it new
 ROTATION_SD_RAD = 0.3
+RECIPE = FamilyRecipe()  # what the system builds families with
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Registration:
     training: bytes
     transfer: bytes
     evaluation: bytes
+    public_windows: bytes  # what every device installs once, at the factory
 
 
 def prepare(
@@ -57,7 +61,14 @@ def prepare(
         training=training.to_parquet(),
         transfer=public.unlabelled().to_parquet(),
         evaluation=public.to_parquet(),
+        public_windows=public_windows(public, pre),
     )
+
+
+def public_windows(public: Recordings, pre: Preprocessing) -> bytes:
+    """The windows that devices pre-install: the same that the family's behaviour is of."""
+    windows, _, _ = public.windows(pre)
+    return PublicWindows.choose(windows, RECIPE.public_windows).to_bytes()
 
 
 def preprocessing(recordings: Recordings) -> Preprocessing:

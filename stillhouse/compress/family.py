@@ -64,7 +64,7 @@ def build_family(
     count = recipe.epochs * max(1, len(labelled) // (recipe.labelled + recipe.unlabelled))
     for fraction in train_nested(students, central, samplers, count, recipe, rng):
         progress(TRAINING_SHARE * fraction)
-    public = PublicWindows.quantise(rng.permutation(unlabelled)[: recipe.public_windows])
+    public = PublicWindows.choose(unlabelled, recipe.public_windows)
     header = FamilyHeader(
         architecture=spec.architecture,
         preprocessing=pre,

@@ -77,6 +77,17 @@ def load_student(
     return model.eval()
 
 
+def baked(model: nn.Module, architecture: ArchitectureSpec, student: Student) -> Network:
+    """A plain network with the weights that `model` computes with: on the grid, without its means."""
+    plain = build(architecture, student)
+    state = {}
+    for name in plain.state_dict():
+        module, _, leaf = name.rpartition(".")
+        state[name] = getattr(model.get_submodule(module), leaf).detach().clone()
+    plain.load_state_dict(state)
+    return plain.eval()
+
+
 def train(
     model: Network,
     private: Recordings,

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from stillhouse.entities import (
     ArchitectureSpec,
-    BehaviourRecipe,
     CentralModelSpec,
     Count,
     Digest,
@@ -126,6 +125,7 @@ class ProbeWork(WorkBase):
     kind: Literal["probe"] = "probe"
     card: ModelCard
     students: tuple[Student, ...]
+    memory_bytes: int = Field(description="the profile's limit: larger networks are left out")
     cpu_cores: int
     runs: int = 200
     seed: int = 0
@@ -146,10 +146,11 @@ class TrainWork(WorkBase):
 
     kind: Literal["train"] = "train"
     round: int
+    profile_id: str
     card: ModelCard
     student: Student
     weights: tuple[KnowledgeChunk, ...]
-    behaviour: tuple[tuple[BehaviourRecipe, Digest], ...]
+    behaviour: tuple[KnowledgeChunk, ...]
     training: TrainingRecipe
 
 
@@ -162,6 +163,7 @@ class MeasureWork(WorkBase):
     card: ModelCard
     student: Student
     cpu_cores: int
+    seed: int
 
 
 WorkItem = Annotated[ProbeWork | FetchWork | TrainWork | MeasureWork, Field(discriminator="kind")]

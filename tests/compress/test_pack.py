@@ -2,11 +2,13 @@
 
 import hashlib
 
+import pytest
 from tiny import GRID, family, student
 
 from stillhouse.chunks import chunks_for
 from stillhouse.compress.container import Family
-from stillhouse.compress.pack import build_pack
+from stillhouse.compress.pack import Pack, build_pack
+from stillhouse.errors import VerificationFailed
 
 RECIPES = chunks_for(family().table, student(1, 2, 1), windows=20)
 
@@ -33,3 +35,12 @@ def test_the_table_foretells_the_bytes_of_the_weights() -> None:
     weights = sum(chunk.length for chunk in pack.chunks if chunk.recipe.kind == "weights")
     assert weights == family().table.facts(student(1, 2, 1)).wire_bytes
     assert student(1, 2, 1) in GRID.students()
+
+
+def test_a_pack_is_read_back_and_every_changed_byte_of_it_is_noticed() -> None:
+    pack = build_pack(family(), RECIPES)
+    data = pack.to_bytes()
+    assert Pack.from_bytes(data) == pack
+    for at in (0, 10, len(data) - len(pack.payload), len(data) - 1):
+        with pytest.raises(VerificationFailed):
+            Pack.from_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])

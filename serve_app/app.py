@@ -1,0 +1,80 @@
+"""The API as one ASGI application: routes by noun behind the gate, each error a problem."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from actors.gate import Find, Gate
+from serve_app import deliveries, devices, health, jobs, models, profiles
+from serve_app.backend import Backend
+from serve_app.openapi import describe
+from stillhouse.errors import Invalid, NotFound, StillhouseError
+from stillhouse.wire.problems import Problem, problem_of
+
+NOUNS = (profiles, jobs, devices, deliveries, models, health)
+
+
+def create_app(
+    backend: Backend, find: Find, authorities: Sequence[str], *, open_enrolment: bool
+) -> Any:
+    """The gate around the routes. `open_enrolment` is for the loopback development mode alone."""
+    return Gate(create_routes(backend, open_enrolment=open_enrolment), find, authorities)
+
+
+def create_routes(backend: Backend, *, open_enrolment: bool) -> FastAPI:
+    """The routes without the gate: what the OpenAPI document describes."""
+    app = FastAPI(
+        title="Stillhouse",
+        version="1",
+        description="Fits one large model to every device of a fleet.",
+        docs_url=None,  # its page loads from a CDN
+        redoc_url=None,
+    )
+    app.state.backend = backend
+    app.state.open_enrolment = open_enrolment
+    for noun in NOUNS:
+        app.include_router(noun.router)
+    app.add_exception_handler(StillhouseError, refused)
+    app.add_exception_handler(RequestValidationError, misread)
+    app.add_exception_handler(HTTPException, missing)
+    app.openapi = lambda: described(app)  # type: ignore[method-assign]
+    return app
+
+
+def described(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        app.openapi_schema = describe(app)
+    return app.openapi_schema
+
+
+async def refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, StillhouseError)  # noqa: S101  registered for it alone
+    return answer(problem_of(error))
+
+
+async def misread(_: Request, error: Exception) -> Response:
+    """A path or query parameter of the wrong type."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101  registered for it alone
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return answer(problem_of(Invalid(f"{place}: {first['msg'].lower()}")))
+
+
+async def missing(request: Request, error: Exception) -> Response:
+    """No such route, or not with this method."""
+    assert isinstance(error, HTTPException)  # noqa: S101  registered for it alone
+    problem = problem_of(NotFound(f"no route {request.method} {request.url.path[:80]}"))
+    if error.status_code == 405:
+        changes = {"status": 405, "code": "method_not_allowed", "title": "Not with this method"}
+        problem = problem.model_copy(update=changes)
+    return answer(problem, **(error.headers or {}))
+
+
+def answer(problem: Problem, **headers: str) -> Response:
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = str(problem.retry_after_s)
+    content = problem.model_dump_json(exclude_none=True)
+    return Response(content, problem.status, headers, media_type="application/problem+json")

@@ -1,0 +1,185 @@
+"""What the routes need of the cluster: apply a command, read rows, wait for news.
+
+`RayBackend` speaks to the named actors. Commands that wait for one actor go in one call (the actor
+commits them together); a call that a restart interrupts is repeated, which their keys make safe.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import ray
+from ray.exceptions import RayActorError
+
+from actors.settings import VAULT, ActorSettings
+from stillhouse.decisions import Answer, Request
+from stillhouse.entities import Principal
+from stillhouse.errors import StillhouseError, Unavailable
+from stillhouse.ids import shard_of
+from stillhouse.wire.messages import TrustAnchors
+
+POLL_S = 0.1  # how often a shard is asked who changed, while anyone waits
+PATIENCE_S = 8.0  # for an actor that restarts
+
+
+class Backend(Protocol):
+    """The cluster, as the routes see it. `id` is any id of the client concerned."""
+
+    anchors: TrustAnchors
+    chunk_url: str
+
+    async def apply(self, id: str, request: Request) -> Answer: ...
+    async def vault(self, request: Request) -> Answer: ...
+    async def rows(self, id: str, keys: Sequence[str]) -> dict[str, Any]: ...
+    async def vault_rows(self, keys: Sequence[str]) -> dict[str, Any]: ...
+    async def story(self, id: str) -> list[tuple[int, float, bytes]]: ...
+    async def newer(self, client_id: str, cursor: str, wait_s: float) -> str: ...
+    async def build_progress(self, name: str) -> float: ...
+    async def append(
+        self, who: Principal, name: str, version: int, file: str, offset: int, data: bytes
+    ) -> tuple[int, str | None]: ...
+    async def ready(self) -> None: ...
+
+
+class RayBackend:
+    """The actors behind one Api replica."""
+
+    def __init__(self, settings: ActorSettings) -> None:
+        self._settings = settings
+        self.chunk_url = settings.chunk_url
+        self.anchors = TrustAnchors.model_validate_json(settings.public_keys.read_text())
+        self._mailboxes: dict[str, Mailbox] = {}
+        self._watches: dict[str, Watch] = {}
+
+    async def apply(self, id: str, request: Request) -> Answer:
+        return await self._mailbox(self._manager(id)).apply(request)
+
+    async def vault(self, request: Request) -> Answer:
+        return await self._mailbox(VAULT).apply(request)
+
+    async def rows(self, id: str, keys: Sequence[str]) -> dict[str, Any]:
+        return await self._call(self._manager(id), "rows", list(keys))  # type: ignore[no-any-return]
+
+    async def vault_rows(self, keys: Sequence[str]) -> dict[str, Any]:
+        return await self._call(VAULT, "rows", list(keys))  # type: ignore[no-any-return]
+
+    async def story(self, id: str) -> list[tuple[int, float, bytes]]:
+        return await self._call(self._manager(id), "story", id)  # type: ignore[no-any-return]
+
+    async def newer(self, client_id: str, cursor: str, wait_s: float) -> str:
+        """A newer cursor as soon as the client changed; after `wait_s`, the cursor then."""
+        name = self._manager(client_id)
+        watch = self._watches.setdefault(name, Watch(lambda at: self._call(name, "changed", at)))
+        return await watch.newer(client_id, cursor, wait_s)
+
+    async def build_progress(self, name: str) -> float:
+        return await self._call(VAULT, "progress", name)  # type: ignore[no-any-return]
+
+    async def append(
+        self, who: Principal, name: str, version: int, file: str, offset: int, data: bytes
+    ) -> tuple[int, str | None]:
+        arguments = (who, name, version, file, offset, data)
+        return await self._call(VAULT, "append_file", *arguments)  # type: ignore[no-any-return]
+
+    async def ready(self) -> None:
+        """Unavailable unless every shard and the vault answer."""
+        names = [self._settings.manager(i) for i in range(self._settings.shards)]
+        await asyncio.gather(*(self._call(name, "ready") for name in (*names, VAULT)))
+
+    def _manager(self, id: str) -> str:
+        return self._settings.manager(shard_of(id, self._settings.shards))
+
+    def _mailbox(self, name: str) -> "Mailbox":
+        if name not in self._mailboxes:
+            self._mailboxes[name] = Mailbox(lambda batch: self._call(name, "apply", batch))
+        return self._mailboxes[name]
+
+    async def _call(self, name: str, method: str, *arguments: Any) -> Any:
+        """One actor call, again while the actor restarts; Unavailable if it stays away."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                actor = ray.get_actor(name, self._settings.namespace)
+                return await getattr(actor, method).remote(*arguments)
+            except (RayActorError, ValueError) as error:
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"{name} does not answer") from error
+                await asyncio.sleep(POLL_S)
+
+
+class Mailbox:
+    """Commands on their way to one actor: one call in flight, all that waits goes in the next."""
+
+    def __init__(self, send: Any) -> None:
+        self._send = send
+        self._waiting: list[tuple[Request, asyncio.Future[Answer]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def apply(self, request: Request) -> Answer:
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, answer))
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain())
+        return await answer
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                answers = await self._send([request for request, _ in batch])
+            except Exception as error:  # goes to every caller of the batch
+                answers = [error] * len(batch)
+            for (_, future), answer in zip(batch, answers, strict=True):
+                settle(future, answer)
+        self._task = None
+
+
+def settle(future: "asyncio.Future[Answer]", answer: Answer | BaseException) -> None:
+    if future.done():  # its caller has gone
+        return
+    if isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+class Watch:
+    """Who of a shard's clients changed: one call ten times a second, however many wait."""
+
+    def __init__(self, changed: Any) -> None:
+        self._changed = changed
+        self._cursor = ""
+        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._task: asyncio.Task[None] | None = None
+
+    async def newer(self, client_id: str, cursor: str, wait_s: float) -> str:
+        now, clients = await self._changed(cursor)
+        if clients is None or client_id in clients or wait_s <= 0:
+            return str(now)
+        self._cursor = self._cursor or str(now)
+        event = asyncio.Event()
+        self._waiting[client_id].add(event)
+        self._task = self._task or asyncio.create_task(self._poll())
+        try:
+            await asyncio.wait_for(event.wait(), wait_s)
+        except TimeoutError:
+            return str(now)
+        finally:
+            self._waiting[client_id].discard(event)
+            if not self._waiting[client_id]:
+                del self._waiting[client_id]
+        return self._cursor
+
+    async def _poll(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(POLL_S)
+            try:
+                self._cursor, clients = await self._changed(self._cursor)
+            except StillhouseError:
+                continue  # the shard restarts; it will say that all may have changed
+            for id in list(self._waiting) if clients is None else clients:
+                for event in self._waiting.get(id, ()):
+                    event.set()
+        self._task, self._cursor = None, ""

@@ -1,0 +1,139 @@
+"""Fetches one delivery: manifest, chunks in order, an ack for each; resumes wherever it was cut.
+
+Nothing of a manifest is kept before all of it verified. A chunk collects record by record in a
+file; whole and checked, it takes its place under its digest; only then is its ack made, kept, sent.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+
+from stillhouse.edge.slots import Disk
+from stillhouse.errors import TransferClosed, Unavailable, VerificationFailed
+from stillhouse.wire.client import SignedClient
+from stillhouse.wire.frame import FrameReader
+from stillhouse.wire.identity import Identity
+from stillhouse.wire.manifest import Manifest, open_manifest
+from stillhouse.wire.messages import Ack, FetchWork
+from stillhouse.wire.seal import SECRET_BYTES, ack, chunk_key, first_ack
+
+PATIENCE = 20  # cuts in a row without a single new record
+PAUSE_S = 0.25
+
+
+class Fetcher:
+    """One device's side of deliveries."""
+
+    def __init__(
+        self,
+        http: SignedClient,
+        identity: Identity,
+        disk: Disk,
+        manifest_keys: tuple[str, ...],
+        client_id: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._http, self._identity, self._disk = http, identity, disk
+        self._manifest_keys, self._client_id = manifest_keys, client_id
+        self._clock, self._pause = clock, pause
+
+    def fetch(self, work: FetchWork, progress: Callable[[float], None]) -> Manifest:
+        """Everything that is left of the delivery; the verified manifest."""
+        manifest = self.manifest(work)
+        for index in range(work.next_chunk, len(manifest.body.chunks)):
+            self._chunk(manifest, index)
+            progress((index + 1) / len(manifest.body.chunks))
+        return manifest
+
+    def manifest(self, work: FetchWork) -> Manifest:
+        """Verified and accepted, or VerificationFailed and nothing kept."""
+        path = f"/deliveries/{work.delivery_id}/manifest"
+        envelope = self._http.send("GET", path, None, {}).content
+        manifest = open_manifest(
+            envelope,
+            self._identity,
+            self._manifest_keys,
+            client_id=self._client_id,
+            now=self._clock(),
+            latest_version=self._disk.latest_version(work.profile_id),
+        )
+        header, body = manifest.header, manifest.body
+        if (header.delivery_id, header.profile_id) != (work.delivery_id, work.profile_id):
+            raise VerificationFailed("the manifest is of another delivery")
+        if sum(each.chunk.length for each in body.chunks) > body.storage_bytes:
+            raise VerificationFailed("the delivery is larger than the profile's storage")
+        self._disk.accept(header.profile_id, header.version, manifest.digest)
+        return manifest
+
+    def _chunk(self, manifest: Manifest, index: int) -> None:
+        payload = self._payload(manifest, index)
+        chunk, secret = payload[:-SECRET_BYTES], payload[-SECRET_BYTES:]
+        wanted = manifest.body.chunks[index].chunk
+        if hashlib.sha256(chunk).hexdigest() != wanted.digest:
+            raise VerificationFailed(f"chunk {index} is not what the manifest promised")
+        self._disk.keep_chunk(wanted.digest, chunk)
+        self._acknowledge(manifest, index, secret)
+        self._disk.partial(manifest.header.delivery_id, index).unlink(missing_ok=True)
+
+    def _acknowledge(self, manifest: Manifest, index: int, secret: bytes) -> None:
+        id = manifest.header.delivery_id
+        acks = self._disk.acks(id)[:index]
+        previous = bytes.fromhex(acks[-1]) if acks else first_ack(manifest.digest)
+        made = ack(bytes.fromhex(manifest.transfer_key), index, previous, secret).hex()
+        self._disk.keep_acks(id, [*acks, made])
+        self._http.command("POST", f"/deliveries/{id}/acks", Ack(index=index, ack=made))
+
+    def _payload(self, manifest: Manifest, index: int) -> bytes:
+        """Chunk and sealed end, from however many connections it takes."""
+        entry, place = manifest.body.chunks[index], manifest.place(index)
+        key = chunk_key(
+            bytes.fromhex(manifest.transfer_key), place, bytes.fromhex(entry.payload_digest)
+        )
+        file = self._disk.partial(manifest.header.delivery_id, index)
+        reader = FrameReader(place.frame(), key, records_in(file, place.record_bytes))
+        cuts = 0
+        while not reader.complete:
+            before = reader.resume()
+            cut = self._connect(manifest, index, reader, file)
+            cuts = 0 if reader.next_record > before else cuts + 1
+            if cuts > PATIENCE:
+                raise Unavailable(f"chunk {index} broke off {cuts} times in a row: {cut}")
+            if cut:
+                self._pause(PAUSE_S)
+        return file.read_bytes()
+
+    def _connect(
+        self, manifest: Manifest, index: int, reader: FrameReader, file: Path
+    ) -> Exception | None:
+        """One connection's worth of records into the file; what cut it, if it was cut."""
+        path = f"/deliveries/{manifest.header.delivery_id}/chunks/{index}"
+        query = f"from_record={reader.next_record}" if reader.next_record else ""
+        url = manifest.header.chunk_urls[0]
+        try:
+            with self._http.stream(url, path, query) as parts, file.open("ab") as out:
+                for part in parts:
+                    for record in reader.feed(part):
+                        append(out.fileno(), record)
+        except (httpx2.TransportError, httpx2.StreamError, Unavailable, TransferClosed) as error:
+            return error
+        return None
+
+
+def records_in(file: Path, record_bytes: int) -> int:
+    """Whole records that an earlier run left in the file; a torn tail is cut off."""
+    if not file.exists():
+        return 0
+    whole = file.stat().st_size // record_bytes
+    os.truncate(file, whole * record_bytes)
+    return whole
+
+
+def append(descriptor: int, record: bytes) -> None:
+    os.write(descriptor, record)
+    os.fsync(descriptor)

@@ -1,0 +1,172 @@
+"""A signed HTTP client: every request carries its caller's signature, every error has a type.
+
+A command that meets a 5xx or a lost connection is sent again with the same nonce, signed anew: the
+server knows it by the nonce and does nothing twice. Plain http is for loopback alone.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+from pydantic import ValidationError
+
+from stillhouse.entities import Entity
+from stillhouse.errors import Forbidden, StillhouseError, Unavailable
+from stillhouse.wire.identity import Identity
+from stillhouse.wire.problems import Problem, error_of
+from stillhouse.wire.signatures import sign
+
+M = TypeVar("M", bound=Entity)
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+TRIES = 30
+PAUSE_S = 0.25  # before the second try; doubles
+LONGEST_PAUSE_S = 2.0
+TIMEOUT_S = 75.0  # longer than the longest poll
+
+
+class SignedClient:
+    """Speaks to one of `endpoints`, the next one when it is lost. Not for two threads at once.
+
+    `wire_bytes` counts request line, headers and body of every request and response, both ways,
+    failed tries included; not TCP's own.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        identity: Identity,
+        *,
+        transport: httpx2.BaseTransport | None = None,
+        nonce: Callable[[], str] = lambda: secrets.token_urlsafe(18),
+        clock: Callable[[], float] = time.time,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        for endpoint in endpoints:
+            check_endpoint(endpoint)
+        self.key_id = ""  # until enrolled
+        self.wire_bytes = 0
+        self._endpoints = list(endpoints)
+        self._identity = identity
+        self._nonce, self._clock, self._pause = nonce, clock, pause
+        self._http = httpx2.Client(transport=transport, timeout=TIMEOUT_S, trust_env=False)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def command(
+        self, method: str, path: str, body: Entity | None = None, **headers: str
+    ) -> httpx2.Response:
+        """Send a command until it is answered; raises the error that a problem stands for."""
+        content = None if body is None else body.model_dump_json().encode()
+        kind = {} if body is None else {"content-type": "application/json"}
+        return self.send(method, path, content, {**kind, **headers})
+
+    def read(self, model: type[M], path: str, query: str = "") -> M:
+        """GET a document."""
+        return model.model_validate_json(self.send("GET", path, None, {}, query).content)
+
+    def send(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], query: str = ""
+    ) -> httpx2.Response:
+        nonce = self._nonce()
+        for attempt in range(TRIES):
+            request = self._request(self._endpoints[0], method, path, query, headers, body, nonce)
+            try:
+                response = self._http.send(request)
+            except httpx2.TransportError:
+                response = None
+            self._count(request, response)
+            if response is not None and response.status_code < 500:
+                return checked(response)
+            self._endpoints.append(self._endpoints.pop(0))
+            self._pause(min(LONGEST_PAUSE_S, PAUSE_S * 2**attempt))
+        if response is None:
+            raise Unavailable(f"no answer from {', '.join(self._endpoints)}")
+        return checked(response)
+
+    @contextmanager
+    def stream(self, base: str, path: str, query: str) -> Iterator[Iterator[bytes]]:
+        """GET bytes as they come, from another server; httpx2.TransportError where they break off."""
+        check_endpoint(base)
+        request = self._request(base, "GET", path, query, {}, None, self._nonce())
+        response = self._http.send(request, stream=True)
+        try:
+            if response.status_code >= 400:
+                response.read()
+                checked(response)
+            self._count(request, response, streamed=True)
+            yield self._counted(response)
+        finally:
+            response.close()
+
+    def _counted(self, response: httpx2.Response) -> Iterator[bytes]:
+        for part in response.iter_raw():
+            self.wire_bytes += len(part)
+            yield part
+
+    def _request(
+        self,
+        base: str,
+        method: str,
+        path: str,
+        query: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        nonce: str,
+    ) -> httpx2.Request:
+        signed = dict(headers)
+        if self.key_id:
+            signed |= sign(
+                self._identity,
+                self.key_id,
+                method=method,
+                authority=urlsplit(base).netloc,
+                path=path,
+                query=query,
+                headers=headers,
+                body=body,
+                nonce=nonce,
+                created=int(self._clock()),
+            )
+        url = f"{base}{path}?{query}" if query else f"{base}{path}"
+        return self._http.build_request(method, url, content=body, headers=signed)
+
+    def _count(
+        self, request: httpx2.Request, response: httpx2.Response | None, *, streamed: bool = False
+    ) -> None:
+        lines = len(f"{request.method} {request.url.raw_path.decode()} HTTP/1.1\r\n\r\n")
+        self.wire_bytes += lines + head_bytes(request.headers) + len(request.content)
+        if response is not None:
+            body = 0 if streamed else len(response.content)
+            self.wire_bytes += 19 + head_bytes(response.headers) + body
+
+
+def head_bytes(headers: httpx2.Headers) -> int:
+    """As HTTP/1.1 writes them: name, colon, space, value, line end."""
+    return sum(len(name) + len(value) + 4 for name, value in headers.raw)
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Forbidden for plain http to anything but this machine."""
+    parts = urlsplit(endpoint)
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+        raise Forbidden(f"{endpoint}: plain http is for loopback alone, use https")
+
+
+def checked(response: httpx2.Response) -> httpx2.Response:
+    """The response, or the error of its problem document."""
+    if response.status_code < 400:
+        return response
+    raise error_from(response)
+
+
+def error_from(response: httpx2.Response) -> StillhouseError:
+    try:
+        fields: Any = response.json()
+        return error_of(Problem.model_validate(fields))
+    except (ValueError, ValidationError):
+        return Unavailable(f"status {response.status_code} without a problem document")
