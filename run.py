@@ -11,6 +11,7 @@ Standard library alone. Idempotent: an environment whose inputs have not changed
 
 import hashlib
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,19 @@ def install() -> None:
     STAMP.write_text(fingerprint())
 
 
+def environment() -> dict[str, str]:
+    """What Ray reads when it is imported: token mode, with a token that only we can read."""
+    token = ROOT / ".stillhouse" / "ray-token"
+    if not token.exists():
+        token.parent.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(token, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    theirs = {name: os.environ[name] for name in ours if name in os.environ}
+    return {"RAY_USAGE_STATS_ENABLED": "0", **ours, **theirs}
+
+
 def tool(name: str, *arguments: str) -> int:
     return subprocess.run([VENV / "bin" / name, *arguments], cwd=ROOT, check=False).returncode
 
@@ -90,7 +104,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     install()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.update(environment())
     return DOORS[arguments[0]](arguments[1:])
 
 

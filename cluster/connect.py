@@ -8,7 +8,6 @@ import logging
 import os
 import tempfile
 from pathlib import Path
-from typing import Literal
 
 import ray
 from pydantic import BaseModel, ConfigDict, Field
@@ -31,7 +30,6 @@ class ClusterSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     address: str | None = None  # None starts a local cluster
-    auth_mode: Literal["token", "disabled"] = "token"
     cpus: int = Field(default=8, ge=1)  # logical: control actors take none
     object_store_bytes: int = Field(default=512 << 20, ge=80 << 20)
     dashboard: bool = False
@@ -44,12 +42,9 @@ def connect(settings: ClusterSettings) -> None:
         os.environ.setdefault(name, value)
     address = settings.address or os.environ.get("RAY_ADDRESS")
     if address:
-        check_token(settings)
+        check_token()
         ray.init(address=address, log_to_driver=settings.log_to_driver)
         return
-    os.environ["RAY_AUTH_MODE"] = settings.auth_mode
-    if settings.auth_mode == "token":
-        private_token()
     ray.init(
         address="local",
         num_cpus=settings.cpus,
@@ -62,21 +57,10 @@ def connect(settings: ClusterSettings) -> None:
     )
 
 
-def private_token() -> None:
-    """A token of this cluster's own, in a file that only we can read."""
-    if "RAY_AUTH_TOKEN_PATH" in os.environ or "RAY_AUTH_TOKEN" in os.environ:
-        return
-    descriptor, path = tempfile.mkstemp(prefix="sh-token-")  # 0600 from the start
-    with os.fdopen(descriptor, "w") as file:
-        file.write(os.urandom(32).hex())
-    os.environ["RAY_AUTH_TOKEN_PATH"] = path
-
-
-def check_token(settings: ClusterSettings) -> None:
+def check_token() -> None:
     """Forbidden unless token mode is on and its file is private."""
-    if settings.auth_mode != "token":
+    if os.environ.get("RAY_AUTH_MODE") != "token":  # Ray reads it once, when it is imported
         raise Forbidden("a cluster that is not local needs RAY_AUTH_MODE=token")
-    os.environ["RAY_AUTH_MODE"] = "token"
     default = Path.home() / ".ray" / "auth_token"
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", default))
     if path.exists() and path.stat().st_mode & 0o077:

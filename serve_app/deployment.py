@@ -49,13 +49,14 @@ class Api:
 def app(args: ApiSettings) -> serve.Application:
     """The application builder that `configs/serve.yaml` names."""
     check(args)
-    deployment = serve.deployment(
-        Api,
+    configured: Any = serve.deployment(
+        name="Api",
         num_replicas=args.replicas,
         max_ongoing_requests=1000,  # the default of 5 lets a few half-sent bodies stop the service
         ray_actor_options={"num_cpus": 0},
     )
-    return deployment.bind(args)
+    application: serve.Application = configured(Api).bind(args)
+    return application
 
 
 def run(settings: ApiSettings) -> str:

@@ -23,6 +23,15 @@ OVER = ("ENDED", "FAILED", "CANCELLED", "EXPIRED")
 PART_BYTES = 4 << 20
 
 
+class Measured(Entity):
+    """What the system measured of a central model."""
+
+    accuracy: float
+    accuracy_se: float
+    size_bytes: int
+    parameters: int
+
+
 class Version(Entity):
     """What an owner needs of a version's document; the rest is left out."""
 
@@ -31,6 +40,16 @@ class Version(Entity):
     state: str
     why: str
     build_progress: float
+    measured: Measured | None = None
+
+    @property
+    def registered_accuracy(self) -> float:
+        """As the system measured it; AttributeError before it has."""
+        return self.measured.accuracy  # type: ignore[union-attr]
+
+    @property
+    def size_bytes(self) -> int:
+        return self.measured.size_bytes  # type: ignore[union-attr]
 
 
 class Stillhouse:

@@ -44,6 +44,15 @@ class Registration:
     evaluation: bytes
     public_windows: bytes  # what every device installs once, at the factory
 
+    def files(self) -> dict[str, bytes]:
+        """What is uploaded, by the name of the file."""
+        return {
+            "weights": self.weights,
+            "training": self.training,
+            "transfer": self.transfer,
+            "evaluation": self.evaluation,
+        }
+
 
 def prepare(
     seed: int, progress: Callable[[float], None] = lambda _: None, epochs: int = EPOCHS

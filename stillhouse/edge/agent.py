@@ -113,7 +113,7 @@ class Agent:
         self.http.command("POST", f"/distillation_jobs/{work.job_id}/probes", report)
 
     def _fetch(self, work: FetchWork) -> None:
-        manifest = self._fetcher.fetch(work, lambda share: None)
+        manifest = self._fetcher.fetch(work)
         header, body = manifest.header, manifest.body
         answers = self._bench.answers(body.card, body.student, self._weights(manifest))
         report = InstallationReport(

@@ -43,12 +43,11 @@ class Fetcher:
         self._manifest_keys, self._client_id = manifest_keys, client_id
         self._clock, self._pause = clock, pause
 
-    def fetch(self, work: FetchWork, progress: Callable[[float], None]) -> Manifest:
-        """Everything that is left of the delivery; the verified manifest."""
+    def fetch(self, work: FetchWork) -> Manifest:
+        """Everything that is left of the delivery; each ack moves the job's lease on."""
         manifest = self.manifest(work)
         for index in range(work.next_chunk, len(manifest.body.chunks)):
             self._chunk(manifest, index)
-            progress((index + 1) / len(manifest.body.chunks))
         return manifest
 
     def manifest(self, work: FetchWork) -> Manifest:

@@ -78,7 +78,7 @@ def load_student(
 
 
 def baked(model: nn.Module, architecture: ArchitectureSpec, student: Student) -> Network:
-    """A plain network with the weights that `model` computes with: on the grid, without its means."""
+    """A plain network with the weights that `model` computes with, which are on the grid."""
     plain = build(architecture, student)
     state = {}
     for name in plain.state_dict():

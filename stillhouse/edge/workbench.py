@@ -105,7 +105,7 @@ class Workbench:
     def measure(
         self, work: MeasureWork, trained: bytes, reference_bytes: int
     ) -> DistillationMetric:
-        """The trained student on held-out private data; `reference_bytes` are its chunks on disk."""
+        """The trained student on held-out private data; `reference_bytes`: its chunks on disk."""
         card = work.card
         model = load_weights(build(card.architecture, work.student), trained)
         score = accuracy(model, self._private.validation, card.preprocessing, work.seed)

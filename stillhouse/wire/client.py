@@ -90,7 +90,7 @@ class SignedClient:
 
     @contextmanager
     def stream(self, base: str, path: str, query: str) -> Iterator[Iterator[bytes]]:
-        """GET bytes as they come, from another server; httpx2.TransportError where they break off."""
+        """GET bytes as they come, from another server; httpx2.TransportError where they break."""
         check_endpoint(base)
         request = self._request(base, "GET", path, query, {}, None, self._nonce())
         response = self._http.send(request, stream=True)

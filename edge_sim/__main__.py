@@ -1,0 +1,44 @@
+"""`python -m edge_sim SCENARIO [--json FILE] [--seed N]`: run a scenario, show what came of it.
+
+Exit codes: 0 as expected, 1 failed, 3 a verdict or byte share is not what the scenario demands.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+
+from edge_sim.demo import play
+from edge_sim.live import Live
+from edge_sim.report import closing_lines, table
+from edge_sim.scenario import Scenario
+
+TARGET_MISSED = 3
+
+
+def main(
+    scenario: Annotated[Path, typer.Argument(help="a YAML file under configs/scenarios")],
+    json: Annotated[Path | None, typer.Option(help="write the report here")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="other people: another split")] = None,
+) -> None:
+    """Run a scenario from profile to verdict."""
+    torch.set_num_threads(1)
+    console = Console()
+    wanted = Scenario.load(scenario)
+    if seed is not None:
+        wanted = wanted.with_seed(seed)
+    with Live(console) as live:
+        report = play(wanted, Path(".stillhouse"), live)
+    console.print(table(report))
+    for line in closing_lines(report):
+        console.print(line, highlight=False)
+    if json is not None:
+        json.write_text(report.model_dump_json(indent=2))
+    if not report.kept:
+        raise typer.Exit(TARGET_MISSED)
+
+
+if __name__ == "__main__":
+    typer.run(main)
