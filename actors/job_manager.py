@@ -4,6 +4,7 @@ The rules are `stillhouse.shard`; the overlay and the commit are `cluster.store`
 after the commit and come back as commands. The outbox says at start what a crash left undone.
 """
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -74,8 +75,9 @@ class JobManager:
         self._pull()
         self._expire()
 
-    def ready(self) -> bool:
-        return True
+    def ready(self) -> int:
+        """Answers once the journal is open; this process's id, for whoever kills it in a test."""
+        return os.getpid()
 
     def _start(self, started: Sequence[Effect]) -> None:
         me = ray.get_runtime_context().current_actor

@@ -104,7 +104,7 @@ def build(files: Files) -> tuple[CentralModel, FamilyTable]:
     """The family, kept sealed at the vault, and the version as it will be announced."""
     import torch
 
-    from stillhouse.compress.family import FamilyGrid, build_family
+    from stillhouse.compress.family import build_family
 
     torch.set_num_threads(1)  # the same bytes on every run
     version, measured = files.version, files.version.measured
@@ -115,7 +115,7 @@ def build(files: Files) -> tuple[CentralModel, FamilyTable]:
         files.recordings("training"),
         files.recordings("transfer"),
         (measured.accuracy, measured.accuracy_se),
-        FamilyGrid(),
+        files.settings.grid,
         files.settings.family_seed,
         device="cuda" if torch.cuda.is_available() else "cpu",
         progress=lambda share: files.vault.note_progress.remote(version.name, share),

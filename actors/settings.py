@@ -4,6 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stillhouse.compress.container import FamilyGrid
+
 
 class ActorSettings(BaseModel):
     """Part of the one frozen tree of settings (configs/settings.py composes it)."""
@@ -18,6 +20,7 @@ class ActorSettings(BaseModel):
     api_port: int = Field(default=8700, ge=1, le=65535)
     chunk_port: int = Field(default=8701, ge=1, le=65535)
     family_seed: int = 0
+    grid: FamilyGrid = FamilyGrid()
     tick_s: float = Field(default=1.0, gt=0)
 
     @property

@@ -3,6 +3,7 @@
 Exit codes: 0 as expected, 1 failed, 3 a verdict or byte share is not what the scenario demands.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from edge_sim.report import closing_lines, table
 from edge_sim.scenario import Scenario
 
 TARGET_MISSED = 3
+LOG_COLUMNS = 160  # where there is no terminal to ask
 
 
 def main(
@@ -25,7 +27,7 @@ def main(
 ) -> None:
     """Run a scenario from profile to verdict."""
     torch.set_num_threads(1)
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=LOG_COLUMNS)
     wanted = Scenario.load(scenario)
     if seed is not None:
         wanted = wanted.with_seed(seed)
