@@ -72,8 +72,9 @@ class ChunkServer:
         pack = await asyncio.to_thread(self._pack, family, recipes(grant))
         return self._records(grant, pack, first)
 
-    def ready(self) -> bool:
-        return True
+    def ready(self) -> int:
+        """Answers once the listener is up; this process's id, for whoever kills it in a test."""
+        return os.getpid()
 
     async def _records(self, grant: Grant, pack: Pack, first: int) -> AsyncIterator[memoryview]:
         row, index = grant.delivery, grant.index

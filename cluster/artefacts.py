@@ -44,7 +44,7 @@ class Artefacts:
         path = self._path(name)
         make_folder(path.parent)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with open(handle, "ab") as file:
+        with os.fdopen(handle, "ab") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

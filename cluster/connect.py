@@ -6,12 +6,14 @@ local is refused without token mode and a token file that only its owner can rea
 
 import logging
 import os
+import secrets
 import tempfile
 from pathlib import Path
 
 import ray
 from pydantic import BaseModel, ConfigDict, Field
 
+from cluster.private_files import check_private, write_file
 from stillhouse.errors import Forbidden
 
 ENVIRONMENT = {  # read by Ray's own processes, which inherit it
@@ -45,6 +47,7 @@ def connect(settings: ClusterSettings) -> None:
         check_token()
         ray.init(address=address, log_to_driver=settings.log_to_driver)
         return
+    make_token()
     ray.init(
         address="local",
         num_cpus=settings.cpus,
@@ -57,11 +60,25 @@ def connect(settings: ClusterSettings) -> None:
     )
 
 
+def make_token() -> None:
+    """A local cluster's token, if there is none: Ray would write it for everybody to read.
+
+    Ray turns token mode on by itself in a cluster that it starts, unless RAY_AUTH_MODE says not to.
+    """
+    path = token_path()
+    if not path.exists():
+        write_file(path, secrets.token_hex(32).encode())
+    path.chmod(0o600)
+
+
 def check_token() -> None:
-    """Forbidden unless token mode is on and its file is private."""
+    """Forbidden unless token mode is on and the token is private."""
     if os.environ.get("RAY_AUTH_MODE") != "token":  # Ray reads it once, when it is imported
         raise Forbidden("a cluster that is not local needs RAY_AUTH_MODE=token")
-    default = Path.home() / ".ray" / "auth_token"
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", default))
-    if path.exists() and path.stat().st_mode & 0o077:
-        raise Forbidden(f"{path} must have mode 0600: others can read the cluster's token")
+    if "RAY_AUTH_TOKEN" not in os.environ:  # a token in the environment is in no file
+        check_private(token_path())
+
+
+def token_path() -> Path:
+    """Where Ray looks for the cluster's token."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))

@@ -9,7 +9,7 @@ class Placement(TypedDict):
     """Keyword arguments for `.options(...)` of a Ray task or actor."""
 
     num_cpus: float
-    label_selector: Selector
+    label_selector: dict[str, str]
     fallback_strategy: list[dict[str, Selector]]
 
 

@@ -1,10 +1,10 @@
-"""Files that nobody else on the machine may read: folders 0700, files 0600, durable when written."""
+"""Files that no other user of the machine may read: folders 0700, files 0600; durably written."""
 
 import os
 import tempfile
 from pathlib import Path
 
-from stillhouse.errors import Invalid
+from stillhouse.errors import Forbidden
 
 
 def make_folder(path: Path) -> None:
@@ -17,11 +17,11 @@ def make_folder(path: Path) -> None:
 
 
 def write_file(path: Path, data: bytes | memoryview) -> None:
-    """Write all of it or nothing: a reader sees the old content or the new one, as after a crash."""
+    """Write all of it or nothing: readers see the old content or the new, also after a crash."""
     make_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
     try:
-        with open(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -42,10 +42,10 @@ def sync_folder(path: Path) -> None:
 
 
 def check_private(path: Path) -> None:
-    """Invalid unless `path` exists, is ours, and is closed to group and others."""
+    """Forbidden unless `path` exists, is ours, and is closed to group and others."""
     try:
         found = path.stat()
     except FileNotFoundError:
-        raise Invalid(f"{path} is missing") from None
+        raise Forbidden(f"{path} is missing") from None
     if found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise Invalid(f"{path} must belong to this user and be closed to all others")
+        raise Forbidden(f"{path} must belong to this user and be closed to all others")

@@ -2,6 +2,7 @@
 
 The host gives only the shape of latency over students; what the smallest one takes is the device's
 own (`anchor_latency_ms`), so a faster host changes no verdict. Numbers are labelled `calibrated`.
+What exceeds the device's memory is refused, whatever its profile says.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +11,12 @@ from typing import Literal
 import numpy as np
 
 from edge_sim.scenario import DeviceModel
+from stillhouse.compress.arch import build
 from stillhouse.compress.windows import PublicWindows
-from stillhouse.edge.workbench import PrivateData, Workbench
-from stillhouse.entities import Student, digest_of
+from stillhouse.edge.workbench import FLOAT_BYTES, PrivateData, Workbench
+from stillhouse.entities import ProbeResult, Student, digest_of
 from stillhouse.errors import Invalid
-from stillhouse.wire.messages import ModelCard
+from stillhouse.wire.messages import ModelCard, ProbeWork
 
 RUNS = 200
 Calibration = Mapping[Student, float]  # milliseconds of the host, float32
@@ -40,15 +42,22 @@ class SimulatedWorkbench(Workbench):
     def latency_ms(
         self, card: ModelCard, student: Student, cores: int, *, quantised: bool, seed: int
     ) -> tuple[float, float]:
-        del card, cores  # the anchor is of the cores that the profile names
+        del cores  # the anchor is of the cores that the profile names
         relative = self._host[shape(student)] / min(self._host.values())
         nominal = self._model.anchor_latency_ms * relative
         if not quantised:
             nominal /= self._model.int8_gain
+        if weights_bytes(card, student, quantised=quantised) > self._model.cache_bytes:
+            nominal *= self._model.cache_factor
         key = digest_of([self._seed, str(student), quantised, seed])
         noise = np.random.default_rng(int(key[:16], 16)).normal(size=RUNS) * self._model.noise_sd
         p50, p95 = np.percentile(nominal * np.exp(noise), (50, 95))
         return float(p50), float(p95)
+
+    def probe(self, work: ProbeWork) -> tuple[ProbeResult, ...]:
+        """As on any device, within what this one really has."""
+        memory = min(work.memory_bytes, self._model.memory_bytes)
+        return super().probe(work.model_copy(update={"memory_bytes": memory}))
 
     def answers(
         self, card: ModelCard, student: Student, weights: Sequence[bytes]
@@ -58,6 +67,12 @@ class SimulatedWorkbench(Workbench):
         if needed > self._model.memory_bytes:
             raise Invalid(f"{student} takes {needed} B of {self._model.memory_bytes} B")
         return super().answers(card, student, weights)
+
+
+def weights_bytes(card: ModelCard, student: Student, *, quantised: bool) -> int:
+    """Of the student's parameters, in its own bits or in float32."""
+    parameters = sum(p.numel() for p in build(card.architecture, student).parameters())
+    return parameters * student.bits // 8 if quantised else parameters * FLOAT_BYTES
 
 
 def shape(student: Student) -> tuple[float, tuple[int, ...]]:

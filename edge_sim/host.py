@@ -5,8 +5,9 @@ through the API. The harness may ask it to try the current student on test recor
 ever reads.
 """
 
+import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from stillhouse.edge.agent import Agent
 from stillhouse.edge.probe import host_calibration
 from stillhouse.edge.train import accuracy
 from stillhouse.edge.workbench import PrivateData
-from stillhouse.entities import ArchitectureSpec, Entity, Preprocessing, Student
+from stillhouse.entities import ArchitectureSpec, Entity, Preprocessing, Student, digest_of
 from stillhouse.wire.client import SignedClient
 from stillhouse.wire.identity import Identity
 
@@ -37,6 +38,7 @@ class Factory:
     architecture: ArchitectureSpec
     preprocessing: Preprocessing
     public_windows: bytes
+    grid: FamilyGrid = FamilyGrid()  # the shapes that the host is calibrated for
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,12 @@ class Seat:
         )
 
 
+def nonces(seed: int, device: Device) -> Callable[[], str]:
+    """The same nonces in every run of a seed: ids, and the seeds made from them, are the same."""
+    count = itertools.count()
+    return lambda: digest_of([seed, device.name, next(count)])[:32]
+
+
 class EdgeHost:
     """Several devices of a scenario. `calibration` is this host's, measured once at its start."""
 
@@ -96,7 +104,7 @@ class EdgeHost:
         self, factory: Factory, devices: tuple[Device, ...], people: Mapping[str, Person]
     ) -> None:
         torch.set_num_threads(1)
-        students = FamilyGrid().shapes()
+        students = factory.grid.shapes()
         self.calibration = host_calibration(factory.architecture, factory.preprocessing, students)
         self._factory, self._people = factory, people
         self._public = PublicWindows.from_bytes(factory.public_windows)
@@ -151,7 +159,7 @@ class EdgeHost:
         bench = SimulatedWorkbench(
             private, self._public, device.model, self.calibration, self._factory.seed
         )
-        http = SignedClient([self._factory.url], identity)
+        http = SignedClient([self._factory.url], identity, nonce=nonces(self._factory.seed, device))
         agent = Agent(http, identity, place, bench, lambda doing: self._heard(device.name, doing))
         return Seat(device, agent)
 
@@ -164,3 +172,5 @@ class EdgeHost:
             seat.doing = "done"
         except BaseException as error:  # a thread's error must reach who watches
             seat.errors.append(error)
+        finally:
+            seat.agent.http.close()

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Self
 
 from stillhouse.entities import (
     CentralModelSpec,
@@ -59,6 +60,12 @@ class Stillhouse:
         self.http = SignedClient(endpoints, identity)
         self.role = role
         self._identity = identity
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
 
     def enrol(self) -> str:
         """Join (loopback development mode); this principal's id."""

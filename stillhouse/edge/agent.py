@@ -14,16 +14,12 @@ from stillhouse.edge.workbench import Workbench
 from stillhouse.entities import (
     DistillationJob,
     EdgeModelProfile,
-    KnowledgeChunk,
     ProfileSpec,
     Role,
-    Student,
-    WeightsRecipe,
 )
-from stillhouse.errors import Conflict, VerificationFailed
+from stillhouse.errors import Conflict, Gone, VerificationFailed
 from stillhouse.wire.client import SignedClient
 from stillhouse.wire.identity import Identity
-from stillhouse.wire.manifest import Manifest
 from stillhouse.wire.membership import enrol, trust_anchors
 from stillhouse.wire.messages import (
     FetchWork,
@@ -60,9 +56,13 @@ class Agent:
         self._reported = 0.0
 
     def join(self, holdings: tuple[str, ...] = ()) -> str:
-        """Enrol and pin the cluster's keys; this client's id."""
+        """Enrol, and pin the cluster's keys at the first time; this client's id."""
         self.client_id = enrol(self.http, self._identity, Role.CLIENT, holdings).principal_id
-        keys = trust_anchors(self.http).manifest_keys
+        anchors = self.disk.anchors()
+        if anchors is None:
+            anchors = trust_anchors(self.http)
+            self.disk.pin(anchors)
+        keys = anchors.manifest_keys
         self._fetcher = Fetcher(self.http, self._identity, self.disk, keys, self.client_id)
         return self.client_id
 
@@ -92,7 +92,7 @@ class Agent:
         for item in work.items:
             try:
                 self._do(item)
-            except Conflict as error:  # the job has moved on: ask again
+            except (Conflict, Gone) as error:  # the job has moved on: ask again
                 self._heard(f"{item.node}: {error}")
         return work
 
@@ -102,7 +102,7 @@ class Agent:
             case ProbeWork():
                 self._probe(item)
             case FetchWork():
-                self._fetch(item)
+                self._fetcher.fetch(item)
             case TrainWork():
                 self._train(item)
             case MeasureWork():
@@ -112,19 +112,24 @@ class Agent:
         report = ProbeReport(attempt=work.attempt, probes=self._bench.probe(work))
         self.http.command("POST", f"/distillation_jobs/{work.job_id}/probes", report)
 
-    def _fetch(self, work: FetchWork) -> None:
-        manifest = self._fetcher.fetch(work)
-        header, body = manifest.header, manifest.body
-        answers = self._bench.answers(body.card, body.student, self._weights(manifest))
+    def _report_installation(self, work: TrainWork, weights: Sequence[bytes]) -> None:
+        """Once a delivery, before its student is trained; a kill in between costs no report."""
+        accepted = self.disk.accepted(work.profile_id)
+        if accepted is None or accepted.installed or accepted.job_id != work.job_id:
+            return
         report = InstallationReport(
-            manifest_digest=manifest.digest, version=header.version, probe_answers=answers
+            manifest_digest=accepted.manifest,
+            version=accepted.version,
+            probe_answers=self._bench.answers(work.card, work.student, weights),
         )
-        path = f"/deliveries/{header.delivery_id}/installation_report"
+        path = f"/deliveries/{accepted.delivery_id}/installation_report"
         self.http.command("POST", path, report)
+        self.disk.accept(work.profile_id, accepted.model_copy(update={"installed": True}))
 
     def _train(self, work: TrainWork) -> None:
         weights = [self.disk.chunk(chunk.digest) for chunk in work.weights]
         behaviour = [self.disk.chunk(chunk.digest) for chunk in work.behaviour]
+        self._report_installation(work, weights)
 
         def progress(share: float) -> None:
             if time.monotonic() - self._reported > PROGRESS_S:
@@ -134,9 +139,9 @@ class Agent:
         slot = self.disk.stage(work.profile_id, trained)
         if not self._bench.self_test(work.card, work.student, trained):
             raise VerificationFailed(f"the trained {work.student} failed its self-test")
-        self.disk.switch(work.profile_id, slot)
+        reference = tuple(chunk.digest for chunk in work.weights)
+        self.disk.switch(work.profile_id, slot, reference)
         self._heard("rolled back" if training.rolled_back else "trained")
-        self.disk.keep_reference(work.profile_id, [chunk.digest for chunk in work.weights])
         self._progress(work, 1.0, done=True)
 
     def _measure(self, work: MeasureWork) -> None:
@@ -150,26 +155,3 @@ class Agent:
         report = Progress(node=work.node, attempt=work.attempt, share=share, done=done)
         path = f"/clients/{self.client_id}/work/{work.job_id}/progress"
         self.http.command("POST", path, report)
-
-    def _weights(self, manifest: Manifest) -> list[bytes]:
-        """The weights chunks of the manifest's student, in the order in which they build on each
-        other; those held before are there already."""
-        body = manifest.body
-        every = [*body.held, *(entry.chunk for entry in body.chunks)]
-        return [self.disk.chunk(chunk.digest) for chunk in chain_to(body.student, every)]
-
-
-def chain_to(student: Student, chunks: Sequence[KnowledgeChunk]) -> list[KnowledgeChunk]:
-    """The chunks that lead to `student`, first to last; VerificationFailed if one is missing."""
-    by_student = {
-        chunk.recipe.student: chunk for chunk in chunks if isinstance(chunk.recipe, WeightsRecipe)
-    }
-    chain: list[KnowledgeChunk] = []
-    wanted: Student | None = student
-    while wanted is not None:
-        if wanted not in by_student:
-            raise VerificationFailed(f"no chunk leads to {wanted}")
-        chain.append(by_student.pop(wanted))
-        recipe = chain[-1].recipe
-        wanted = recipe.base if isinstance(recipe, WeightsRecipe) else None
-    return chain[::-1]

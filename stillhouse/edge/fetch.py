@@ -2,6 +2,7 @@
 
 Nothing of a manifest is kept before all of it verified. A chunk collects record by record in a
 file; whole and checked, it takes its place under its digest; only then is its ack made, kept, sent.
+What the disk lost is fetched again, though the server knows it as acknowledged.
 """
 
 import hashlib
@@ -9,13 +10,14 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx2
 
-from stillhouse.edge.slots import Disk
+from stillhouse.edge.slots import Accepted, Disk
 from stillhouse.errors import TransferClosed, Unavailable, VerificationFailed
 from stillhouse.wire.client import SignedClient
-from stillhouse.wire.frame import FrameReader
+from stillhouse.wire.frame import Frame, FrameReader
 from stillhouse.wire.identity import Identity
 from stillhouse.wire.manifest import Manifest, open_manifest
 from stillhouse.wire.messages import Ack, FetchWork
@@ -46,12 +48,18 @@ class Fetcher:
     def fetch(self, work: FetchWork) -> Manifest:
         """Everything that is left of the delivery; each ack moves the job's lease on."""
         manifest = self.manifest(work)
-        for index in range(work.next_chunk, len(manifest.body.chunks)):
-            self._chunk(manifest, index)
+        for index, entry in enumerate(manifest.body.chunks):
+            acks = self._disk.acks(work.delivery_id)
+            if index >= len(acks) or not self._disk.has(entry.chunk.digest):
+                acks = self._chunk(manifest, index, acks)
+            if index >= work.next_chunk:
+                path = f"/deliveries/{work.delivery_id}/acks"
+                self._http.command("POST", path, Ack(index=index, ack=acks[index]))
         return manifest
 
     def manifest(self, work: FetchWork) -> Manifest:
         """Verified and accepted, or VerificationFailed and nothing kept."""
+        known = self._disk.accepted(work.profile_id)
         path = f"/deliveries/{work.delivery_id}/manifest"
         envelope = self._http.send("GET", path, None, {}).content
         manifest = open_manifest(
@@ -60,42 +68,55 @@ class Fetcher:
             self._manifest_keys,
             client_id=self._client_id,
             now=self._clock(),
-            latest_version=self._disk.latest_version(work.profile_id),
+            latest_version=known.version if known else 0,
         )
         header, body = manifest.header, manifest.body
-        if (header.delivery_id, header.profile_id) != (work.delivery_id, work.profile_id):
+        named = (header.delivery_id, header.profile_id, header.job_id)
+        if named != (work.delivery_id, work.profile_id, work.job_id):
             raise VerificationFailed("the manifest is of another delivery")
         if sum(each.chunk.length for each in body.chunks) > body.storage_bytes:
             raise VerificationFailed("the delivery is larger than the profile's storage")
-        self._disk.accept(header.profile_id, header.version, manifest.digest)
+        self._accept(manifest, known)
         return manifest
 
-    def _chunk(self, manifest: Manifest, index: int) -> None:
-        payload = self._payload(manifest, index)
+    def _accept(self, manifest: Manifest, known: Accepted | None) -> None:
+        header = manifest.header
+        if known is None or known.version < header.version:
+            accepted = Accepted(
+                version=header.version,
+                manifest=manifest.digest,
+                delivery_id=header.delivery_id,
+                job_id=header.job_id,
+            )
+            self._disk.accept(header.profile_id, accepted)
+        elif known.manifest != manifest.digest:
+            raise VerificationFailed(f"there was another manifest of version {known.version}")
+
+    def _chunk(self, manifest: Manifest, index: int, acks: list[str]) -> list[str]:
+        """Keep the chunk, then the proof that it was opened; all acks that are kept now."""
+        file = self._disk.partial(manifest.header.delivery_id, index)
+        payload = self._payload(manifest, index, file)
         chunk, secret = payload[:-SECRET_BYTES], payload[-SECRET_BYTES:]
         wanted = manifest.body.chunks[index].chunk
         if hashlib.sha256(chunk).hexdigest() != wanted.digest:
+            file.unlink()  # the next try begins anew
             raise VerificationFailed(f"chunk {index} is not what the manifest promised")
         self._disk.keep_chunk(wanted.digest, chunk)
-        self._acknowledge(manifest, index, secret)
-        self._disk.partial(manifest.header.delivery_id, index).unlink(missing_ok=True)
+        if index == len(acks):
+            previous = bytes.fromhex(acks[-1]) if acks else first_ack(manifest.digest)
+            made = ack(bytes.fromhex(manifest.transfer_key), index, previous, secret)
+            acks = [*acks, made.hex()]
+            self._disk.keep_acks(manifest.header.delivery_id, acks)
+        file.unlink()
+        return acks
 
-    def _acknowledge(self, manifest: Manifest, index: int, secret: bytes) -> None:
-        id = manifest.header.delivery_id
-        acks = self._disk.acks(id)[:index]
-        previous = bytes.fromhex(acks[-1]) if acks else first_ack(manifest.digest)
-        made = ack(bytes.fromhex(manifest.transfer_key), index, previous, secret).hex()
-        self._disk.keep_acks(id, [*acks, made])
-        self._http.command("POST", f"/deliveries/{id}/acks", Ack(index=index, ack=made))
-
-    def _payload(self, manifest: Manifest, index: int) -> bytes:
+    def _payload(self, manifest: Manifest, index: int, file: Path) -> bytes:
         """Chunk and sealed end, from however many connections it takes."""
         entry, place = manifest.body.chunks[index], manifest.place(index)
         key = chunk_key(
             bytes.fromhex(manifest.transfer_key), place, bytes.fromhex(entry.payload_digest)
         )
-        file = self._disk.partial(manifest.header.delivery_id, index)
-        reader = FrameReader(place.frame(), key, records_in(file, place.record_bytes))
+        reader = FrameReader(place.frame(), key, records_in(file, place.frame()))
         cuts = 0
         while not reader.complete:
             before = reader.resume()
@@ -118,21 +139,25 @@ class Fetcher:
             with self._http.stream(url, path, query) as parts, file.open("ab") as out:
                 for part in parts:
                     for record in reader.feed(part):
-                        append(out.fileno(), record)
+                        append(out, record)
         except (httpx2.TransportError, httpx2.StreamError, Unavailable, TransferClosed) as error:
             return error
         return None
 
 
-def records_in(file: Path, record_bytes: int) -> int:
+def records_in(file: Path, frame: Frame) -> int:
     """Whole records that an earlier run left in the file; a torn tail is cut off."""
-    if not file.exists():
-        return 0
-    whole = file.stat().st_size // record_bytes
-    os.truncate(file, whole * record_bytes)
+    size = file.stat().st_size if file.exists() else 0
+    if size == frame.length:
+        return frame.records
+    whole = size // frame.record_bytes
+    if size:
+        os.truncate(file, whole * frame.record_bytes)
     return whole
 
 
-def append(descriptor: int, record: bytes) -> None:
-    os.write(descriptor, record)
-    os.fsync(descriptor)
+def append(file: BinaryIO, record: bytes) -> None:
+    """Durable when it returns: a record that counts as there is there."""
+    file.write(record)
+    file.flush()
+    os.fsync(file.fileno())

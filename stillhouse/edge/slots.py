@@ -9,9 +9,28 @@ import json
 import os
 from pathlib import Path
 
+from stillhouse.entities import Digest, Entity
 from stillhouse.errors import NotFound, VerificationFailed
+from stillhouse.wire.messages import TrustAnchors
 
 SLOTS = ("a", "b")
+
+
+class Accepted(Entity):
+    """The newest manifest that was verified for a profile, and whether its report is out."""
+
+    version: int
+    manifest: Digest
+    delivery_id: str
+    job_id: str
+    installed: bool = False
+
+
+class Current(Entity):
+    """Which slot holds the current student, and the chunks that it was made from."""
+
+    slot: str
+    reference: tuple[Digest, ...]
 
 
 class Disk:
@@ -21,6 +40,16 @@ class Disk:
         self.root = root
         for folder in ("chunks", "partial", "deliveries", "slots", "manifests"):
             (root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    # --- trust ---
+
+    def anchors(self) -> TrustAnchors | None:
+        """The cluster's keys as they were pinned; None before that."""
+        path = self.root / "anchors.json"
+        return TrustAnchors.model_validate_json(path.read_bytes()) if path.exists() else None
+
+    def pin(self, anchors: TrustAnchors) -> None:
+        write(self.root / "anchors.json", anchors.model_dump_json().encode())
 
     # --- chunks ---
 
@@ -52,46 +81,52 @@ class Disk:
     def keep_acks(self, delivery_id: str, acks: list[str]) -> None:
         write(self.root / "deliveries" / f"{delivery_id}.json", json.dumps(acks).encode())
 
-    def latest_version(self, profile_id: str) -> int:
-        """The newest manifest version accepted for a profile: an older one is refused."""
-        path = self.root / "manifests" / f"{profile_id}.json"
-        return int(json.loads(path.read_bytes())["version"]) if path.exists() else 0
+    def accepted(self, profile_id: str) -> Accepted | None:
+        """The newest manifest of a profile: an older one is refused."""
+        path = self._manifest(profile_id)
+        return Accepted.model_validate_json(path.read_bytes()) if path.exists() else None
 
-    def accept(self, profile_id: str, version: int, manifest_digest: str) -> None:
-        """Persist that this manifest was verified; only ever after its verification."""
-        record = {"version": version, "manifest": manifest_digest}
-        write(self.root / "manifests" / f"{profile_id}.json", json.dumps(record).encode())
+    def accept(self, profile_id: str, manifest: Accepted) -> None:
+        """Persist what was verified; only ever after its verification."""
+        write(self._manifest(profile_id), manifest.model_dump_json().encode())
 
     # --- slots ---
 
     def stage(self, profile_id: str, student: bytes) -> str:
         """Write a new student into the slot that is not current; the slot's name."""
-        slot = next(each for each in SLOTS if each != self._current(profile_id))
+        current = self._current(profile_id)
+        slot = next(each for each in SLOTS if current is None or each != current.slot)
         write(self._slot(profile_id, slot), student)
         return slot
 
-    def switch(self, profile_id: str, slot: str) -> None:
-        """Make a slot current: only after the self-test of what is in it."""
-        write(self._slot(profile_id, "current"), slot.encode())
+    def switch(self, profile_id: str, slot: str, reference: tuple[str, ...]) -> None:
+        """Make a slot current: only after the self-test of what is in it.
+
+        `reference`: the chunks that the student was made from, as received; they stay beside it.
+        """
+        current = Current(slot=slot, reference=reference)
+        write(self._slot(profile_id, "current"), current.model_dump_json().encode())
 
     def student(self, profile_id: str) -> bytes:
         """The current student; NotFound before the first."""
-        slot = self._current(profile_id)
-        if slot is None:
+        return read(self._slot(profile_id, self._installed(profile_id).slot))
+
+    def reference(self, profile_id: str) -> tuple[str, ...]:
+        """Digests of the chunks that the current student was made from."""
+        return self._installed(profile_id).reference
+
+    def _manifest(self, profile_id: str) -> Path:
+        return self.root / "manifests" / f"{profile_id}.json"
+
+    def _installed(self, profile_id: str) -> Current:
+        current = self._current(profile_id)
+        if current is None:
             raise NotFound(f"no student is installed for profile {profile_id}")
-        return read(self._slot(profile_id, slot))
+        return current
 
-    def keep_reference(self, profile_id: str, digests: list[str]) -> None:
-        """Which chunks the current student was made from; they stay beside it."""
-        write(self._slot(profile_id, "reference"), json.dumps(digests).encode())
-
-    def reference(self, profile_id: str) -> list[str]:
-        found: list[str] = json.loads(read(self._slot(profile_id, "reference")))
-        return found
-
-    def _current(self, profile_id: str) -> str | None:
+    def _current(self, profile_id: str) -> Current | None:
         path = self._slot(profile_id, "current")
-        return path.read_text() if path.exists() else None
+        return Current.model_validate_json(path.read_bytes()) if path.exists() else None
 
     def _slot(self, profile_id: str, name: str) -> Path:
         return self.root / "slots" / f"{profile_id}.{name}"

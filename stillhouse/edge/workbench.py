@@ -17,7 +17,7 @@ from stillhouse.compress.windows import PublicWindows
 from stillhouse.edge.probe import latency, probe_network
 from stillhouse.edge.train import Training, accuracy, baked, load_student, train
 from stillhouse.entities import DistillationMetric, ProbeResult, Student
-from stillhouse.errors import VerificationFailed
+from stillhouse.errors import Refusal, VerificationFailed
 from stillhouse.wire.messages import MeasureWork, ModelCard, ProbeWork, TrainWork
 
 FLOAT_BYTES = 4
@@ -99,7 +99,10 @@ class Workbench:
 
     def self_test(self, card: ModelCard, student: Student, trained: bytes) -> bool:
         """Does it load, and compute finite logits?"""
-        model = load_weights(build(card.architecture, student), trained)
+        try:
+            model = load_weights(build(card.architecture, student), trained)
+        except Refusal:
+            return False
         return bool(np.isfinite(logits(model, self._some_windows(card))).all())
 
     def measure(

@@ -1,13 +1,15 @@
 """A signed HTTP client: every request carries its caller's signature, every error has a type.
 
 A command that meets a 5xx or a lost connection is sent again with the same nonce, signed anew: the
-server knows it by the nonce and does nothing twice. Plain http is for loopback alone.
+server knows it by the nonce and does nothing twice. So is one that was refused because the clock is
+wrong, once, by the server's. Plain http is for loopback alone.
 """
 
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -26,13 +28,14 @@ TRIES = 30
 PAUSE_S = 0.25  # before the second try; doubles
 LONGEST_PAUSE_S = 2.0
 TIMEOUT_S = 75.0  # longer than the longest poll
+CLOCK_ERROR_S = 5.0  # a clock that is no further off is not to blame
 
 
 class SignedClient:
     """Speaks to one of `endpoints`, the next one when it is lost. Not for two threads at once.
 
-    `wire_bytes` counts request line, headers and body of every request and response, both ways,
-    failed tries included; not TCP's own.
+    `wire_bytes` counts request line, status line, headers and body of every request and response as
+    HTTP/1.1 writes them, failed tries included; not the framing of chunked bodies, TLS or TCP.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class SignedClient:
         self._endpoints = list(endpoints)
         self._identity = identity
         self._nonce, self._clock, self._pause = nonce, clock, pause
+        self._behind_s = 0.0  # how far our clock is behind the server's
         self._http = httpx2.Client(transport=transport, timeout=TIMEOUT_S, trust_env=False)
 
     def close(self) -> None:
@@ -80,6 +84,8 @@ class SignedClient:
             except httpx2.TransportError:
                 response = None
             self._count(request, response)
+            if response is not None and self._was_our_clock(response):
+                continue
             if response is not None and response.status_code < 500:
                 return checked(response)
             self._endpoints.append(self._endpoints.pop(0))
@@ -93,15 +99,30 @@ class SignedClient:
         """GET bytes as they come, from another server; httpx2.TransportError where they break."""
         check_endpoint(base)
         request = self._request(base, "GET", path, query, {}, None, self._nonce())
+        self._count(request, None)
         response = self._http.send(request, stream=True)
+        self.wire_bytes += head_bytes(response)
         try:
             if response.status_code >= 400:
-                response.read()
+                self.wire_bytes += len(response.read())
                 checked(response)
-            self._count(request, response, streamed=True)
             yield self._counted(response)
         finally:
             response.close()
+
+    def _was_our_clock(self, response: httpx2.Response) -> bool:
+        """Set ours by the server's if that explains the refusal."""
+        if response.status_code != 401:
+            return False
+        try:
+            theirs = parsedate_to_datetime(response.headers["date"]).timestamp()
+        except (KeyError, ValueError):
+            return False
+        behind_s = theirs - self._clock()
+        wrong = abs(behind_s - self._behind_s) > CLOCK_ERROR_S
+        if wrong:
+            self._behind_s = behind_s
+        return wrong
 
     def _counted(self, response: httpx2.Response) -> Iterator[bytes]:
         for part in response.iter_raw():
@@ -130,24 +151,24 @@ class SignedClient:
                 headers=headers,
                 body=body,
                 nonce=nonce,
-                created=int(self._clock()),
+                created=int(self._clock() + self._behind_s),
             )
         url = f"{base}{path}?{query}" if query else f"{base}{path}"
         return self._http.build_request(method, url, content=body, headers=signed)
 
-    def _count(
-        self, request: httpx2.Request, response: httpx2.Response | None, *, streamed: bool = False
-    ) -> None:
-        lines = len(f"{request.method} {request.url.raw_path.decode()} HTTP/1.1\r\n\r\n")
-        self.wire_bytes += lines + head_bytes(request.headers) + len(request.content)
+    def _count(self, request: httpx2.Request, response: httpx2.Response | None) -> None:
+        self.wire_bytes += head_bytes(request) + len(request.content)
         if response is not None:
-            body = 0 if streamed else len(response.content)
-            self.wire_bytes += 19 + head_bytes(response.headers) + body
+            self.wire_bytes += head_bytes(response) + response.num_bytes_downloaded
 
 
-def head_bytes(headers: httpx2.Headers) -> int:
-    """As HTTP/1.1 writes them: name, colon, space, value, line end."""
-    return sum(len(name) + len(value) + 4 for name, value in headers.raw)
+def head_bytes(message: httpx2.Request | httpx2.Response) -> int:
+    """First line, headers, empty line."""
+    if isinstance(message, httpx2.Request):
+        first = f"{message.method} {message.url.raw_path.decode()} HTTP/1.1"
+    else:
+        first = f"HTTP/1.1 {message.status_code} {message.reason_phrase}"
+    return len(first) + 4 + sum(len(name) + len(value) + 4 for name, value in message.headers.raw)
 
 
 def check_endpoint(endpoint: str) -> None:

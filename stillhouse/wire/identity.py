@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from stillhouse.entities import Entity, Role
-from stillhouse.errors import Unauthenticated, VerificationFailed
+from stillhouse.errors import Invalid, Unauthenticated, VerificationFailed
 from stillhouse.ids import principal_id
 from stillhouse.wire.labels import labelled
 
@@ -89,9 +89,15 @@ class ClusterKey:
 
 
 def hpke_seal(receive_key: bytes, plaintext: bytes, info: bytes) -> bytes:
-    """HPKE to an X25519 public key: encapsulation and ciphertext, 48 bytes more than before."""
-    key = X25519PublicKey.from_public_bytes(receive_key)
-    return HPKE.encrypt(plaintext, key, info=info)
+    """HPKE to an X25519 public key: encapsulation and ciphertext, 48 bytes more than before.
+
+    Invalid for a point of low order, to which nothing can be sealed (RFC 9180, 7.1.4).
+    """
+    try:
+        key = X25519PublicKey.from_public_bytes(receive_key)
+        return HPKE.encrypt(plaintext, key, info=info)
+    except ValueError:
+        raise Invalid("the receive key is no usable X25519 public key") from None
 
 
 def hpke_open(key: X25519PrivateKey, sealed: bytes, info: bytes) -> bytes:
@@ -140,8 +146,9 @@ def open_challenge(identity: Identity, sealed: bytes, enrolment_id: str) -> byte
 def write_private(path: Path, secret: bytes) -> None:
     """Mode 0600 from the first byte on, whole or not at all; the folder is 0700."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.unlink(missing_ok=True)  # what a crash left may have another mode
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(secret)
         file.flush()

@@ -45,7 +45,9 @@ class ManifestHeader(Entity):
     version: int = Field(ge=1, description="monotonic per client and profile")
     expires_at: float = Field(description="seconds since the epoch")
     chunk_urls: tuple[str, ...] = Field(min_length=1)
-    wrapped_key: str = Field(description="HPKE encapsulation and transfer key, hexadecimal")
+    wrapped_key: str = Field(
+        pattern=r"^[0-9a-f]{160}$", description="HPKE encapsulation and transfer key, hexadecimal"
+    )
     commitment: Digest = Field(description="HKDF(transfer key, 'commit')")
 
 
@@ -114,7 +116,7 @@ def seal_manifest(
     payload = len(clear).to_bytes(4, "big") + clear + sealed
     envelope = Envelope(payload, PAYLOAD_TYPE, {})
     envelope.sign(CryptoSigner(signer))
-    return json.dumps(envelope.to_dict(), sort_keys=True).encode()
+    return written(envelope)
 
 
 def open_manifest(
@@ -177,10 +179,18 @@ def verified_payload(envelope: bytes, manifest_keys: tuple[str, ...]) -> bytes:
 
 
 def read_envelope(envelope: bytes) -> Envelope:
+    """An envelope written as ours are, byte for byte: no second spelling of it is read."""
     try:
-        return Envelope.from_dict(json.loads(envelope))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        found = Envelope.from_dict(json.loads(envelope))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise VerificationFailed("not a DSSE envelope") from None
+    if written(found) != envelope:
+        raise VerificationFailed("the envelope is not written as it was made")
+    return found
+
+
+def written(envelope: Envelope) -> bytes:
+    return json.dumps(envelope.to_dict(), sort_keys=True).encode()
 
 
 def split(payload: bytes) -> tuple[bytes, bytes]:

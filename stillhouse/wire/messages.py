@@ -59,7 +59,9 @@ class ProbeReport(Entity):
     """The device's latency of the probe networks."""
 
     attempt: int = Field(ge=1)
-    probes: tuple[ProbeResult, ...] = Field(min_length=1, max_length=64)
+    probes: tuple[ProbeResult, ...] = Field(
+        max_length=64, description="none if none fits the memory"
+    )
 
 
 class Progress(Entity):

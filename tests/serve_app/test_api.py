@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import SPEC, House
+from api_house import SPEC, House
 from openapi_spec_validator import validate
 
 from stillhouse.entities import Role

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import SPEC, House, Member
+from api_house import SPEC, House, Member
 from fakes import LocalBackend
 
 from serve_app.app import create_routes

@@ -1,0 +1,367 @@
+"""One contract suite over every journal; a property that they agree; kill -9 and a full disk."""
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import committing
+import pytest
+from committing import IDENTITY
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster.journal import memory, sqlite
+from cluster.journal.contract import Commit, Journal, JournalIdentity, StoredAnswer
+from cluster.journal.memory import MemoryJournal, Volume
+from cluster.journal.sqlite import SqliteJournal
+from stillhouse.decisions import Effect, Index
+from stillhouse.errors import Conflict, Fenced, Invalid, JournalMissing, JournalUnavailable
+
+
+@dataclass(frozen=True)
+class Backend:
+    initialise: Callable[[JournalIdentity], None]
+    open: Callable[[JournalIdentity], Journal]
+
+
+def in_memory() -> Backend:
+    volume = Volume()
+    return Backend(
+        lambda identity: memory.initialise(volume, identity),
+        lambda identity: MemoryJournal(volume, identity),
+    )
+
+
+def on_disk(folder: Path) -> Backend:
+    path = folder / "state" / "journal.sqlite"
+    return Backend(
+        lambda identity: sqlite.initialise(path, identity),
+        lambda identity: SqliteJournal(path, identity),
+    )
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    return in_memory() if request.param == "memory" else on_disk(tmp_path)
+
+
+@pytest.fixture
+def journal(backend: Backend) -> Iterator[Journal]:
+    backend.initialise(IDENTITY)
+    opened = backend.open(IDENTITY)
+    yield opened
+    opened.close()
+
+
+def answer(key: str) -> StoredAnswer:
+    return StoredAnswer(key, "digest", 201, b'{"document": null}')
+
+
+# --- opening -------------------------------------------------------------------------------------
+
+
+def test_a_journal_that_was_not_initialised_is_missing(backend: Backend) -> None:
+    with pytest.raises(JournalMissing):
+        backend.open(IDENTITY)
+
+
+def test_an_empty_file_is_no_journal(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    with pytest.raises(JournalMissing):
+        SqliteJournal(tmp_path / "empty", IDENTITY)
+
+
+def test_a_journal_is_initialised_once(journal: Journal, backend: Backend) -> None:
+    journal.commit(Commit(1, rows={"a": b"1"}))
+    with pytest.raises(Conflict):
+        backend.initialise(IDENTITY)
+    assert journal.load(["a"]) == {"a": b"1"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"cluster_id": "other"}, {"publisher": "shard-1"}, {"shards": 2}, {"schema": 2}],
+    ids=str,
+)
+def test_a_journal_opens_under_its_own_identity_alone(
+    journal: Journal, backend: Backend, other: dict[str, str | int]
+) -> None:
+    with pytest.raises(Invalid):
+        backend.open(replace(IDENTITY, **other))
+    journal.commit(Commit(1))  # and who tried has fenced nobody
+
+
+def test_an_older_writer_is_fenced_and_changes_nothing(journal: Journal, backend: Backend) -> None:
+    newer = backend.open(IDENTITY)
+    with pytest.raises(Fenced):
+        journal.commit(Commit(1, rows={"a": b"old"}))
+    newer.commit(Commit(1, rows={"a": b"new"}))
+    with pytest.raises(Fenced):
+        journal.commit(Commit(1, rows={"a": b"old"}))
+    assert newer.load(["a"]) == {"a": b"new"}
+    newer.close()
+
+
+def test_what_was_committed_is_there_after_a_restart(journal: Journal, backend: Backend) -> None:
+    journal.commit(committing.numbered(1))
+    journal.close()
+    again = backend.open(IDENTITY)
+    assert again.load(["last", "row/1"]) == {"last": b"1", "row/1": b"1"}
+    assert again.story("story") == [(1, 1.0, b"1"), (2, 1.0, b"1")]
+    assert again.answer("key/1") == StoredAnswer("key/1", "digest", 200, b"1")
+    again.close()
+
+
+def test_only_its_owner_may_read_a_journal(tmp_path: Path) -> None:
+    backend = on_disk(tmp_path)
+    backend.initialise(IDENTITY)
+    journal = backend.open(IDENTITY)
+    journal.commit(Commit(1, rows={"a": b"1"}))
+    folder = tmp_path / "state"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    modes = {path.suffix: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert modes == {".sqlite": 0o600, ".sqlite-wal": 0o600, ".sqlite-shm": 0o600}
+    journal.close()
+
+
+# --- commits -------------------------------------------------------------------------------------
+
+
+def test_rows_are_replaced_and_deleted(journal: Journal) -> None:
+    journal.commit(Commit(1, rows={"a": b"1", "b": b"2"}))
+    journal.commit(Commit(2, rows={"a": b"3", "b": None, "never": None}))
+    assert journal.load(["a", "b", "never"]) == {"a": b"3"}
+
+
+def test_a_taken_answer_key_fails_the_whole_commit_and_the_next_one_works(
+    journal: Journal,
+) -> None:
+    journal.commit(Commit(1, answers=(answer("k"),)))
+    effect = Effect("job", "plan", "plan", 1)
+    bad = Commit(
+        2,
+        events=(("s", b"e"),),
+        rows={"a": b"1"},
+        indexes=(Index(outbox=(effect,), due=((1, "job", "plan", 1),), waiting=(("m", "job"),)),),
+        answers=(answer("new"), answer("k")),
+    )
+    with pytest.raises(JournalUnavailable):
+        journal.commit(bad)
+    assert journal.load(["a"]) == {}
+    assert journal.answer("new") is None
+    assert journal.story("s") == []
+    assert (journal.outbox(), journal.due(9, 9), journal.waiting("m", "", 9)) == ([], [], [])
+    journal.commit(replace(bad, answers=(answer("new"),)))
+    assert journal.outbox() == [effect]
+    assert journal.events_after(0, 9) == [(1, 2.0, b"e")]
+
+
+def test_two_answers_under_one_key_in_one_commit_fail_it(journal: Journal) -> None:
+    with pytest.raises(JournalUnavailable):
+        journal.commit(Commit(1, answers=(answer("k"), answer("k"))))
+    assert journal.answer("k") is None
+
+
+def test_old_answers_can_be_forgotten(journal: Journal) -> None:
+    journal.commit(Commit(1, answers=(answer("old"),)))
+    journal.commit(Commit(2, answers=(answer("young"),)))
+    journal.forget_answers(before=2)
+    assert journal.answer("old") is None
+    assert journal.answer("young") == answer("young")
+
+
+# --- events and indexes --------------------------------------------------------------------------
+
+
+def test_a_story_is_one_streams_events_and_the_feed_is_all_of_them(journal: Journal) -> None:
+    journal.commit(Commit(1, events=(("a", b"1"), ("b", b"2"))))
+    journal.commit(Commit(2, events=(("a", b"3"),)))
+    assert journal.story("a") == [(1, 1.0, b"1"), (3, 2.0, b"3")]
+    assert journal.events_after(1, 9) == [(2, 1.0, b"2"), (3, 2.0, b"3")]
+    assert journal.events_after(0, 1) == [(1, 1.0, b"1")]
+
+
+def test_the_outbox_holds_what_began_and_has_not_ended_oldest_first(journal: Journal) -> None:
+    first, second = Effect("job", "plan", "plan", 1), Effect("job", "decide", "decide", 1)
+    journal.commit(Commit(1, indexes=(Index(outbox=(first, second)),)))
+    again = replace(first, attempt=2)
+    journal.commit(Commit(2, indexes=(Index(outbox=(again,), done=(("job", "plan"),)),)))
+    assert journal.outbox() == [second, again]
+    journal.commit(Commit(3, indexes=(Index(done=(("job", "decide"),)),)))
+    assert journal.outbox() == [again]
+
+
+def test_deadlines_come_earliest_first_and_a_later_one_replaces_its_attempts(
+    journal: Journal,
+) -> None:
+    journal.commit(Commit(1, indexes=(Index(due=((5, "a", "n", 1), (3, "b", "n", 1))),)))
+    assert journal.due(4, 9) == [(3, "b", "n", 1)]
+    assert journal.due(5, 1) == [(3, "b", "n", 1)]
+    journal.commit(Commit(2, indexes=(Index(due=((8, "b", "n", 2),), met=(("a", "n"),)),)))
+    assert journal.due(9, 9) == [(8, "b", "n", 2)]
+
+
+def test_waiting_jobs_are_read_page_by_page_for_one_model(journal: Journal) -> None:
+    waiting = (("m", "c"), ("m", "a"), ("other", "b"), ("m", "d"))
+    journal.commit(Commit(1, indexes=(Index(waiting=waiting),)))
+    assert journal.waiting("m", "", 2) == ["a", "c"]
+    assert journal.waiting("m", "c", 2) == ["d"]
+    journal.commit(Commit(2, indexes=(Index(arrived=("a", "b")),)))
+    assert journal.waiting("m", "", 9) == ["c", "d"]
+    assert journal.waiting("other", "", 9) == []
+
+
+def test_index_changes_of_one_commit_apply_in_order(journal: Journal) -> None:
+    effect = Effect("job", "plan", "plan", 1)
+    began, ended = Index(outbox=(effect,)), Index(done=(("job", "plan"),))
+    journal.commit(Commit(1, indexes=(began, ended)))
+    assert journal.outbox() == []
+    journal.commit(Commit(2, indexes=(ended, began)))
+    assert journal.outbox() == [effect]
+
+
+# --- the journals agree --------------------------------------------------------------------------
+
+few = st.sampled_from("abc")
+times = st.integers(0, 5).map(float)
+attempts = st.integers(1, 3)
+places = st.tuples(few, few)
+indexes = st.builds(
+    Index,
+    outbox=st.lists(st.builds(Effect, few, few, few, attempts), max_size=2).map(tuple),
+    done=st.lists(places, max_size=2).map(tuple),
+    due=st.lists(st.tuples(times, few, few, attempts), max_size=2).map(tuple),
+    met=st.lists(places, max_size=2).map(tuple),
+    waiting=st.lists(places, max_size=2).map(tuple),
+    arrived=st.lists(few, max_size=2).map(tuple),
+)
+commits = st.builds(
+    Commit,
+    now=times,
+    events=st.lists(st.tuples(few, st.binary(max_size=3)), max_size=3).map(tuple),
+    rows=st.dictionaries(few, st.none() | st.binary(max_size=3), max_size=3),
+    indexes=st.lists(indexes, max_size=3).map(tuple),
+    answers=st.lists(
+        st.builds(StoredAnswer, st.text("abcd", max_size=2), few, st.just(200), st.binary()),
+        max_size=2,
+    ).map(tuple),
+)
+
+
+def seen(journal: Journal) -> list[object]:
+    """All that the contract lets one read."""
+    keys = [a + b for a in ("", *"abcd") for b in ("", *"abcd")]
+    return [
+        journal.load("abc"),
+        [journal.answer(key) for key in keys],
+        journal.outbox(),
+        [journal.due(now, limit) for now in (0, 2, 5) for limit in (1, 9)],
+        [journal.waiting(model, after, 2) for model in "abc" for after in ("", "a", "b")],
+        [journal.story(stream) for stream in "abc"],
+        journal.events_after(2, 3),
+    ]
+
+
+def outcome(journal: Journal, batch: Commit) -> type[JournalUnavailable] | None:
+    try:
+        journal.commit(batch)
+    except JournalUnavailable:
+        return JournalUnavailable
+    return None
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(commits, max_size=6), times)
+def test_sqlite_and_memory_agree_whatever_is_committed(
+    batches: list[Commit], forgotten: float
+) -> None:
+    with TemporaryDirectory() as folder:
+        backends = (in_memory(), on_disk(Path(folder)))
+        for backend in backends:
+            backend.initialise(IDENTITY)
+        first, second = (backend.open(IDENTITY) for backend in backends)
+        for batch in batches:
+            assert outcome(first, batch) == outcome(second, batch)
+            assert seen(first) == seen(second)
+        first.forget_answers(forgotten)
+        second.forget_answers(forgotten)
+        second.close()
+        assert seen(first) == seen(backends[1].open(IDENTITY))
+
+
+# --- SQLite: what is killed, and what the disk refuses -------------------------------------------
+
+
+def killed_after(path: Path, commits: int) -> int:
+    """Run `committing`, kill -9 it after this many commits; the last that it acknowledged."""
+    command = [sys.executable, committing.__file__, str(path)]
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        acknowledged = [process.stdout.readline() for _ in range(commits)]
+        process.kill()
+        return int([*acknowledged, *process.stdout.readlines()][-1])
+
+
+def test_kill_minus_nine_loses_no_acknowledged_commit_and_leaves_none_half(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    sqlite.initialise(path, IDENTITY)
+    for kill in range(3):
+        acknowledged = killed_after(path, commits=5 + 7 * kill)
+        journal = SqliteJournal(path, IDENTITY)
+        last = int(journal.load(["last"])["last"])
+        assert last >= acknowledged
+        numbers = range(1, last + 1)
+        story = [data for _, _, data in journal.story("story")]
+        assert story == [b"%d" % number for number in numbers for _ in range(2)]
+        assert len(journal.load(f"row/{number}" for number in range(last + 9))) == last
+        assert all(journal.answer(f"key/{number}") for number in numbers)
+        assert journal.answer(f"key/{last + 1}") is None
+        journal.close()
+
+
+@contextmanager
+def full_disk(free_bytes: int) -> Iterator[None]:
+    """No file of this process grows beyond `free_bytes`: writing there is an error of the disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_fails_the_commit_whole_and_the_journal_heals(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    sqlite.initialise(path, IDENTITY)
+    journal = SqliteJournal(path, IDENTITY)
+    journal.commit(Commit(1, rows={"a": b"before"}))
+    size = (tmp_path / "journal.sqlite-wal").stat().st_size
+    big = Commit(2, events=(("s", b"e"),), rows={"a": b"after", "b": bytes(1 << 20)})
+    with full_disk(size + 100_000), pytest.raises(JournalUnavailable):
+        journal.commit(big)
+    assert journal.load(["a", "b"]) == {"a": b"before"}
+    assert journal.story("s") == []
+    journal.commit(big)
+    assert journal.load(["a"]) == {"a": b"after"}
+    journal.close()
+
+
+def test_a_busy_journal_is_unavailable_and_heals(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    sqlite.initialise(path, IDENTITY)
+    journal = SqliteJournal(path, IDENTITY)
+    other = sqlite.connect(path)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(JournalUnavailable):
+        journal.commit(Commit(1, rows={"a": b"1"}))
+    assert journal.load(["a"]) == {}
+    other.close()
+    journal.commit(Commit(1, rows={"a": b"1"}))
+    assert journal.load(["a"]) == {"a": b"1"}
+    journal.close()

@@ -1,0 +1,130 @@
+"""A cluster without Ray for devices: real rules, real seals, the real API and chunk listener."""
+
+import os
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import tiny
+from fakes import CLUSTER, SIGNER, LocalBackend
+
+from actors.deliveries import ServerKeys, make_delivery, missing, payloads
+from actors.gate import Gate
+from actors.listener import ROUTE, chunk_app
+from actors.registration import announcement
+from cluster.store import Store
+from serve_app.app import create_app
+from stillhouse.brief import compress_order, plan_input
+from stillhouse.commands import Announce, Compressed, Decided, Planned
+from stillhouse.compress.pack import Pack, build_pack
+from stillhouse.decisions import Answer, Effect, Request
+from stillhouse.entities import SYSTEM, Principal, Role
+from stillhouse.grants import grant
+from stillhouse.jobs import ON_CLUSTER, Kind
+from stillhouse.planner import plan
+from stillhouse.rows import DeliveryRow, DistillationJobRow
+from stillhouse.vault import (
+    FILES,
+    CompleteFile,
+    Evaluated,
+    FamilyBuilt,
+    Measured,
+    StartUpload,
+    version_key,
+)
+from stillhouse.verdict import judge
+from stillhouse.wire.seal import ChunkPlace, sealed_chunk
+
+OWNER = Principal(id="own-00000000-0000000000000000", role=Role.OWNER)
+KEYS = ServerKeys(CLUSTER, SIGNER, b"a" * 32)
+
+
+class Plant(LocalBackend):
+    """A backend whose effects run at once; everything is served at `url`."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.chunk_url = url
+        self.signer = KEYS
+        self._packs: dict[str, Pack] = {}
+        authorities = (url.removeprefix("http://"),)
+        api = create_app(self, self.find, authorities, open_enrolment=True)
+        chunks = Gate(chunk_app(self.open_chunk), self.find, authorities)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await (chunks if ROUTE.match(scope.get("path", "")) else api)(scope, receive, send)
+
+        self.app = app
+
+    def announce(self, name: str) -> None:
+        """The tiny central model with its family, as if its registration had just ended."""
+        family = tiny.family()
+        spec = tiny.SPEC.model_copy(update={"files": dict.fromkeys(FILES, "d" * 64)})
+        measured = Measured(
+            accuracy=tiny.REGISTERED[0],
+            accuracy_se=tiny.REGISTERED[1],
+            evaluation_set="d" * 64,
+            size_bytes=6000,
+            parameters=1500,
+        )
+        self._do(self.store, OWNER, StartUpload(name, spec))
+        for file in FILES:
+            self._do(self.store, OWNER, CompleteFile(name, 1, file, "d" * 64))
+        self._do(self.store, SYSTEM, Evaluated(name, 1, 1, measured))
+        version = self.store.rows([version_key(name, 1)])[version_key(name, 1)]
+        model = announcement(version, measured, family)
+        self._do(self.store, SYSTEM, FamilyBuilt(name, 1, 1, model, family.table))
+        self._do(self.shard, SYSTEM, Announce(name, model))
+
+    def job(self, id: str) -> DistillationJobRow:
+        row: DistillationJobRow = self.shard.rows([id])[id]
+        return row
+
+    def deliveries(self, job_id: str) -> list[DeliveryRow]:
+        return list(self.shard.rows(self.job(job_id).deliveries).values())
+
+    def events(self, job_id: str) -> list[str]:
+        """The kinds of what happened to a job, in order."""
+        return [data.decode().partition(" ")[0] for _, _, data in self.shard.story(job_id)]
+
+    async def open_chunk(
+        self, who: Principal, delivery_id: str, index: int, first: int
+    ) -> AsyncIterator[memoryview]:
+        delivery = self.shard.rows([delivery_id])[delivery_id]
+        job = self.shard.rows([delivery.job_id])[delivery.job_id]
+        granted = grant(delivery, job, who, index, time.time())
+        length = granted.chunk.length
+        place = ChunkPlace(delivery.client_id, delivery_id, delivery.attempt, index, length)
+        chunk = payloads(self._packs[delivery_id])[index]
+        tk = self.signer.transfer_key(delivery)
+        _, records = sealed_chunk(tk, self.signer.acks, place, chunk, first)
+
+        async def stream() -> AsyncIterator[memoryview]:
+            for record in records:
+                yield record
+
+        return stream()
+
+    def _apply(self, store: Store, request: Request) -> Answer:
+        answer = super()._apply(store, request)
+        while self.effects:
+            effect = self.effects.pop(0)
+            if effect.kind in ON_CLUSTER:
+                self._do(self.shard, SYSTEM, self._result(effect))
+        return answer
+
+    def _do(self, store: Store, who: Principal, command: Any) -> None:
+        self._apply(store, Request(repr(command), "digest", who, command))
+
+    def _result(self, effect: Effect) -> Planned | Decided | Compressed:
+        job, place = self.job(effect.job_id), (effect.job_id, effect.node, effect.attempt)
+        owner, table = self.shard.rows([job.client_id])[job.client_id], tiny.family().table
+        if effect.kind == Kind.PLAN:
+            return Planned(*place, plan(plan_input(job, owner, table, job.round + 1)))
+        if effect.kind == Kind.DECIDE:
+            return Decided(*place, judge(plan_input(job, owner, table, job.round)))
+        order = compress_order(job, owner, job.graph[effect.node], None)
+        pack = build_pack(tiny.family(), missing(order))
+        row = make_delivery(order, pack, self.signer, self.chunk_url, time.time(), os.urandom)
+        self._packs[row.id] = pack
+        return Compressed(*place, row)

@@ -1,0 +1,395 @@
+"""The shard under any story: commands right and wrong, late, early and doubled, from anyone.
+
+After every step: a job runs only after all its parents (I1), a transfer opens only after the ack
+before it (I2), replay of the committed events gives the very rows, and a repeat changes nothing
+(I4); at the end every distillation job can be brought to its end (I3).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from fakes import memory, rules
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from story import ALICE, BOB, SPEC, STUDENT, enrolled, model
+
+from cluster.store import Store
+from stillhouse import shard
+from stillhouse.commands import (
+    Acknowledge,
+    Announce,
+    Arrive,
+    Cancel,
+    Compressed,
+    Decided,
+    DeleteProfile,
+    EffectFailed,
+    Expire,
+    Planned,
+    ReplaceProfile,
+    ReportMetrics,
+    ReportProbes,
+    ReportProgress,
+    Submit,
+)
+from stillhouse.decisions import Answer, NotLoaded, Request
+from stillhouse.entities import (
+    SYSTEM,
+    Action,
+    BehaviourRecipe,
+    DistillationMetric,
+    JobState,
+    KnowledgeChunk,
+    Plan,
+    Principal,
+    ProbeResult,
+    Role,
+    TrainingRecipe,
+    Verdict,
+    VerdictKind,
+    WeightsRecipe,
+)
+from stillhouse.errors import NotFound, StillhouseError
+from stillhouse.events import EVENTS
+from stillhouse.jobs import ON_CLUSTER, OVER, Job, Kind, State
+from stillhouse.rows import DeliveryRow, DistillationJobRow
+
+NAMES = ("wrist", "ankle")
+PROBES = (ProbeResult(student=STUDENT, latency_p50_ms=1, latency_p95_ms=2),)
+STARTED = {State.READY, State.RUNNING, State.WAITING_CLIENT, State.SUCCEEDED}
+
+
+class Story(RuleBasedStateMachine):
+    """One shard with two clients; every command goes through the real store and journal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.journal = memory()
+        self.store = Store(rules(shard), self.journal)
+        self.now = 1000.0
+        self.count = 0
+        self.job_ids: list[str] = []
+        self.said: list[tuple[Request, Answer]] = []
+        for who in (ALICE, BOB):
+            for command in enrolled(who):
+                self.do(who, command)
+
+    # --- speaking to the shard ---
+
+    def do(self, who: Principal, command: Any) -> Answer | StillhouseError:
+        self.count += 1
+        self.now += 1
+        request = Request(f"key-{self.count}", f"digest-{self.count}", who, command)
+        before = self.everything()
+        [answer] = self.store.apply([request], self.now).answers
+        if isinstance(answer, StillhouseError):
+            assert self.everything() == before
+        else:
+            self.said.append((request, answer))
+        return answer
+
+    def everything(self) -> dict[str, bytes]:
+        return dict(self.journal._volume.rows)
+
+    def all_jobs(self) -> list[DistillationJobRow]:
+        return [row for row in self.store.rows(self.job_ids).values() if row is not None]
+
+    def nodes(self, kinds: set[Kind], state: State) -> list[tuple[DistillationJobRow, Job]]:
+        found = [(job, node) for job in self.all_jobs() for node in job.graph.values()]
+        return [(j, node) for j, node in found if node.kind in kinds and node.state is state]
+
+    def version(self, job: DistillationJobRow) -> int:
+        versions = self.store.rows([job.client_id])[job.client_id].manifest_versions
+        return int(versions.get(job.profile.id, 0)) + 1
+
+    # --- what clients do ---
+
+    @rule(who=st.sampled_from([ALICE, BOB]), name=st.sampled_from(NAMES))
+    def submit(self, who: Principal, name: str) -> None:
+        id = f"job-{who.id[4:12]}-{self.count:016x}"
+        profile = f"prf-{who.id[4:12]}-0000000000000001"
+        if isinstance(self.do(who, Submit(id, who.id, name, profile)), Answer):
+            self.job_ids.append(id)
+
+    @rule(name=st.sampled_from(NAMES))
+    def announce(self, name: str) -> None:
+        self.do(SYSTEM, Announce(name, model=model(name)))
+        for id in self.journal.waiting(name, "", 100):
+            self.do(SYSTEM, Arrive(id))
+
+    @precondition(lambda self: self.nodes({Kind.PROBE}, State.WAITING_CLIENT))
+    @rule(late=st.booleans())
+    def report_probes(self, late: bool) -> None:
+        job, node = self.nodes({Kind.PROBE}, State.WAITING_CLIENT)[0]
+        answer = self.do(owner(job), ReportProbes(job.id, node.attempt - late, PROBES))
+        assert isinstance(answer, StillhouseError) == late
+
+    @precondition(lambda self: self.nodes({Kind.PLAN}, State.RUNNING))
+    @rule(action=st.sampled_from([*Action, None]))
+    def planned(self, action: Action | None) -> None:
+        job, node = self.nodes({Kind.PLAN}, State.RUNNING)[0]
+        place = (job.id, node.id, node.attempt)
+        if action is None:
+            verdict = Verdict(kind=VerdictKind.INFEASIBLE, why="nothing fits")
+            self.do(SYSTEM, Planned(*place, verdict))
+        else:
+            self.do(SYSTEM, Planned(*place, plan(job.round + 1, action)))
+
+    @precondition(lambda self: self.nodes({Kind.COMPRESS}, State.RUNNING))
+    @rule(chunks=st.integers(1, 4))
+    def compressed(self, chunks: int) -> None:
+        job, node = self.nodes({Kind.COMPRESS}, State.RUNNING)[0]
+        place = (job.id, node.id, node.attempt)
+        self.do(SYSTEM, Compressed(*place, delivery(job, node, chunks, self.version(job))))
+
+    @precondition(lambda self: any(job.deliveries for job in self.all_jobs()))
+    @rule(data=st.data(), right=st.booleans())
+    def acknowledge(self, data: st.DataObject, right: bool) -> None:
+        job = data.draw(st.sampled_from([job for job in self.all_jobs() if job.deliveries]))
+        row: DeliveryRow = self.store.rows(job.deliveries[-1:])[job.deliveries[-1]]
+        index = data.draw(st.integers(0, len(row.chunks)))
+        ack = f"{index:064x}" if right else "f" * 64
+        answer = self.do(owner(job), Acknowledge(row.id, index, ack))
+        if not right or index > row.acknowledged or index == len(row.chunks):
+            assert isinstance(answer, StillhouseError)
+
+    @precondition(lambda self: self.nodes({Kind.TRAIN}, State.WAITING_CLIENT))
+    @rule(done=st.booleans())
+    def progress(self, done: bool) -> None:
+        job, node = self.nodes({Kind.TRAIN}, State.WAITING_CLIENT)[0]
+        report = ReportProgress(job.client_id, job.id, node.id, node.attempt, 0.5, done)
+        self.do(owner(job), report)
+
+    @precondition(lambda self: any(job.plans for job in self.all_jobs()))
+    @rule(data=st.data(), shift=st.sampled_from([0, 0, 0, 1]))
+    def report_metrics(self, data: st.DataObject, shift: int) -> None:
+        job = data.draw(st.sampled_from([job for job in self.all_jobs() if job.plans]))
+        self.do(owner(job), ReportMetrics(job.id, metric(job.round + shift)))
+
+    @precondition(lambda self: self.nodes({Kind.DECIDE}, State.RUNNING))
+    @rule(kind=st.sampled_from([VerdictKind.ADJUST, VerdictKind.ADJUST, *VerdictKind]))
+    def decided(self, kind: VerdictKind) -> None:
+        job, node = self.nodes({Kind.DECIDE}, State.RUNNING)[0]
+        verdict = Verdict(kind=kind, why="because")
+        self.do(SYSTEM, Decided(job.id, node.id, node.attempt, verdict))
+
+    @rule(data=st.data(), steps=st.integers(1, 8))
+    def the_story_goes_on(self, data: st.DataObject, steps: int) -> None:
+        """The natural next step of some job, several times: without this, few get far."""
+        for _ in range(steps):
+            nodes = [(j, n) for j in self.all_jobs() for n in j.graph.values()]
+            ready = [(j, n) for j, n in nodes if n.state in (State.RUNNING, State.WAITING_CLIENT)]
+            if not ready:
+                return
+            job, node = data.draw(st.sampled_from(ready))
+            place = (job.id, node.id, node.attempt)
+            command: Any
+            match node.kind:
+                case Kind.PROBE:
+                    command = ReportProbes(job.id, node.attempt, PROBES)
+                case Kind.PLAN:
+                    command = Planned(*place, plan(job.round + 1, Action.DELIVER))
+                case Kind.COMPRESS:
+                    command = Compressed(*place, delivery(job, node, 3, self.version(job)))
+                case Kind.TRANSFER:
+                    index = int(node.id.rpartition(".")[2])
+                    command = Acknowledge(job.deliveries[-1], index, f"{index:064x}")
+                case Kind.TRAIN:
+                    command = ReportProgress(job.client_id, *place, 1.0, True)
+                case Kind.MEASURE:
+                    command = ReportMetrics(job.id, metric(job.round))
+                case Kind.DECIDE:
+                    verdict = Verdict(kind=VerdictKind.ADJUST, why="not yet")
+                    command = Decided(*place, verdict)
+            who = SYSTEM if node.kind in ON_CLUSTER else owner(job)
+            assert isinstance(self.do(who, command), Answer)
+
+    # --- what goes wrong ---
+
+    @precondition(lambda self: self.nodes(set(ON_CLUSTER), State.RUNNING))
+    @rule(data=st.data(), late=st.booleans())
+    def effect_failed(self, data: st.DataObject, late: bool) -> None:
+        job, node = data.draw(st.sampled_from(self.nodes(set(ON_CLUSTER), State.RUNNING)))
+        failed = EffectFailed(job.id, node.id, node.attempt - late, "worker died")
+        assert isinstance(self.do(SYSTEM, failed), StillhouseError) == late
+
+    @rule(data=st.data(), hours=st.sampled_from([0, 1, 24 * 8]))
+    def time_passes(self, data: st.DataObject, hours: int) -> None:
+        self.now += hours * 3600
+        late = self.journal.due(self.now, 3)
+        for each in late:
+            self.do(SYSTEM, Expire(each.job_id, each.node, each.attempt))
+
+    @precondition(lambda self: self.job_ids)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        if data.draw(st.integers(0, 4)) == 0:
+            job = data.draw(st.sampled_from(self.all_jobs()))
+            self.do(owner(job), Cancel(job.id))
+
+    @rule(who=st.sampled_from([ALICE, BOB]), revision=st.integers(1, 3), delete=st.booleans())
+    def change_profile(self, who: Principal, revision: int, delete: bool) -> None:
+        profile = f"prf-{who.id[4:12]}-0000000000000001"
+        if delete:
+            self.do(who, DeleteProfile(who.id, profile, revision + 7))
+        else:
+            self.do(who, ReplaceProfile(who.id, profile, SPEC, revision))
+
+    @precondition(lambda self: self.job_ids)
+    @rule(data=st.data())
+    def a_stranger_asks(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(self.all_jobs()))
+        stranger = BOB if job.client_id == ALICE.id else ALICE
+        for command in (
+            Cancel(job.id),
+            ReportMetrics(job.id, metric(1)),
+            ReportProbes(job.id, 1, ()),
+            *(Acknowledge(id, 0, "0" * 64) for id in job.deliveries),
+        ):
+            assert isinstance(self.do(stranger, command), NotFound)
+
+    @precondition(lambda self: self.said)
+    @rule(data=st.data())
+    def the_same_again(self, data: st.DataObject) -> None:
+        request, first = data.draw(st.sampled_from(self.said))
+        if self.journal.answer(request.key) is None:
+            return  # it changed nothing, so nothing was stored
+        before = self.everything()
+        [again] = self.store.apply([request], self.now).answers
+        assert again == first
+        assert self.everything() == before
+
+    # --- what must hold ---
+
+    @invariant()
+    def a_job_runs_only_after_all_its_parents(self) -> None:
+        for job in self.all_jobs():
+            for node in job.graph.values():
+                if node.state in STARTED:
+                    states = {job.graph[parent].state for parent in node.parents}
+                    assert states <= {State.SUCCEEDED}, (job.id, node)
+
+    @invariant()
+    def a_transfer_opens_only_after_the_ack_before_it(self) -> None:
+        for job in self.all_jobs():
+            for row in self.store.rows(job.deliveries).values():
+                for index in range(len(row.chunks)):
+                    node = job.graph[f"r{row.round}.transfer.{index}"]
+                    if index < row.acknowledged:
+                        assert node.state is State.SUCCEEDED
+                    elif index > row.acknowledged:
+                        assert node.state in (State.BLOCKED, State.CANCELLED, State.SKIPPED)
+
+    @invariant()
+    def replay_of_the_events_gives_the_rows(self) -> None:
+        replayed: dict[str, Any] = {}
+        for stored in self.journal.events_after(0, 1_000_000):
+            event = EVENTS.decode(stored.data)
+            replayed.update(loaded(replayed, lambda rows, e=event: shard.evolve(rows, e)))
+        kept = {key: shard.encode(row) for key, row in replayed.items() if row is not None}
+        assert kept == self.everything()
+
+    @invariant()
+    def the_indexes_agree_with_the_graphs(self) -> None:
+        open_jobs = [j for j in self.all_jobs() if j.state in (JobState.ACCEPTED, JobState.RUNNING)]
+        nodes = [(job, node) for job in open_jobs for node in job.graph.values()]
+        running = {(j.id, n.id, n.attempt) for j, n in nodes if n.state is State.RUNNING}
+        assert {(e.job_id, e.node, e.attempt) for e in self.journal.outbox()} == running
+        leased = {(j.id, n.id) for j, n in nodes if n.state is State.WAITING_CLIENT}
+        leased |= {(id, node) for id, node, _ in running} | {(job.id, "") for job in open_jobs}
+        assert {(d.job_id, d.node) for d in self.journal.due(1e12, 10_000)} == leased
+        waiting = {job.id for job in open_jobs if job.state is JobState.ACCEPTED}
+        assert {id for name in NAMES for id in self.journal.waiting(name, "", 999)} == waiting
+
+    @invariant()
+    def what_is_over_has_nothing_open(self) -> None:
+        for job in self.all_jobs():
+            if job.state not in (JobState.ACCEPTED, JobState.RUNNING):
+                assert {node.state for node in job.graph.values()} <= OVER
+                assert (job.verdict is not None) == (job.state is JobState.ENDED)
+
+    def teardown(self) -> None:
+        """I3: at its deadline at the latest, every job ends."""
+        self.now += 30 * 86400
+        for each in self.journal.due(self.now, 10_000):
+            if each.node == "":
+                self.do(SYSTEM, Expire(each.job_id, "", 0))
+        for job in self.all_jobs():
+            assert job.state not in (JobState.ACCEPTED, JobState.RUNNING)
+        assert self.journal.due(1e12, 10) == []
+        assert self.journal.outbox() == []
+
+
+def owner(job: DistillationJobRow) -> Principal:
+    return Principal(id=job.client_id, role=Role.CLIENT)
+
+
+def loaded(rows: dict[str, Any], evolve: Callable[[dict[str, Any]], Any]) -> Any:
+    """Evolve with absent rows filled in as they are asked for."""
+    while True:
+        try:
+            return evolve(rows)
+        except NotLoaded as missing:
+            rows.update(dict.fromkeys(missing.keys))
+
+
+def plan(round: int, action: Action) -> Plan:
+    return Plan(
+        round=round,
+        action=action,
+        student=STUDENT,
+        chunks=(WeightsRecipe(base=None, student=STUDENT),),
+        training=TrainingRecipe(steps=1, seed=0),
+        expected_accuracy=0.9,
+        expected_accuracy_sd=0.1,
+        expected_latency_p95_ms=1,
+        chance=0.9,
+        why="it fits",
+    )
+
+
+def metric(round: int) -> DistillationMetric:
+    return DistillationMetric(
+        round=max(1, round),
+        student=STUDENT,
+        accuracy=0.9,
+        accuracy_se=0.01,
+        samples=100,
+        latency_p50_ms=1,
+        latency_p95_ms=2,
+        peak_memory_bytes=100,
+        storage_bytes=100,
+        training_time_s=1,
+    )
+
+
+def delivery(job: DistillationJobRow, node: Job, chunks: int, version: int) -> DeliveryRow:
+    return DeliveryRow(
+        id=f"dlv-{job.client_id[4:12]}-{version:08x}{job.id[-8:]}",
+        client_id=job.client_id,
+        job_id=job.id,
+        profile_id=job.profile.id,
+        round=job.round,
+        attempt=node.attempt,
+        version=version,
+        family_digest="b" * 64,
+        chunks=tuple(
+            KnowledgeChunk(
+                recipe=BehaviourRecipe(top_k=1, first=i, count=1), digest="a" * 64, length=1
+            )
+            for i in range(chunks)
+        ),
+        train_after=0,
+        envelope=b"{}",
+        envelope_digest="c" * 64,
+        wrapped_key=b"k",
+        server_key_number=1,
+        record_bytes=1,
+        expected_acks=tuple(f"{i:064x}" for i in range(chunks)),
+        expires_at=1e12,
+    )
+
+
+TestStory = Story.TestCase
+TestStory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
