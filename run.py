@@ -1,4 +1,4 @@
-"""The doors of the project: set up `.venv` with nothing but Python and git, then run one command in it.
+"""The doors of the project: with nothing but Python and git, set up `.venv` and run one command.
 
     python3 run.py demo [--json FILE] [--seed N]     all set-up, then the main job
     python3 run.py test [pytest arguments]
@@ -48,8 +48,6 @@ def install() -> None:
     """Make `.venv` hold what the project needs. A second call returns at once."""
     if STAMP.exists() and STAMP.read_text() == fingerprint():
         return
-    if sys.version_info < (3, 11):
-        raise SystemExit("Stillhouse needs Python 3.11 or newer; this is " + sys.version)
     print("Setting up .venv (once; a few minutes, about 2 GB)", file=sys.stderr, flush=True)
     subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
     constraints = ("-c", str(ROOT / "constraints.txt"))
@@ -93,7 +91,7 @@ def module(name: str, arguments: list[str]) -> int:
 DOORS = {
     "demo": lambda arguments: module("edge_sim", ["configs/scenarios/demo.yaml", *arguments]),
     "test": lambda arguments: module("pytest", arguments),
-    "serve": lambda arguments: module("serve_app", arguments),
+    "serve": lambda arguments: module("configs.serve", arguments),
     "bench": lambda arguments: module("benchmarks", arguments),
     "check": check,
 }

@@ -13,8 +13,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ray.exceptions import RayTaskError
+
 from stillhouse.entities import Principal, Role
-from stillhouse.errors import StillhouseError, TooLarge, TooSlow, Unauthenticated
+from stillhouse.errors import (
+    HeadersTooLarge,
+    StillhouseError,
+    TooLarge,
+    TooSlow,
+    Unauthenticated,
+)
 from stillhouse.wire.problems import Problem, problem_of
 from stillhouse.wire.signatures import check_body, parse, verify
 
@@ -55,11 +63,11 @@ class Gate:
         begun = Begun(send)
         try:
             await self._admit(scope, receive, begun)
-        except StillhouseError as error:
-            await begun.answer(problem_of(error))
-        except Exception:
-            log.exception("a bug behind %s %s", scope["method"], scope["path"])
-            await begun.answer(INTERNAL)
+        except Exception as error:
+            problem = problem_for(error)
+            if problem is INTERNAL:
+                log.exception("a bug behind %s %s", scope["method"], scope["path"])
+            await begun.answer(problem)
 
     async def _admit(self, scope: Any, receive: Any, send: Any) -> None:
         headers = readable(scope)
@@ -128,10 +136,17 @@ INTERNAL = Problem(
 )
 
 
+def problem_for(error: Exception) -> Problem:
+    """A refusal as its problem, also one that an actor raised; anything else is a bug of ours."""
+    if isinstance(error, RayTaskError):
+        error = error.cause  # its own words are the actor's traceback
+    return problem_of(error) if isinstance(error, StillhouseError) else INTERNAL
+
+
 def readable(scope: Any) -> dict[str, str]:
-    """Headers by lower-case name; TooLarge over the cap, Unauthenticated for a doubled one."""
+    """Headers by lower-case name; Unauthenticated for a doubled one."""
     if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADER_BYTES:
-        raise TooLarge(f"headers are capped at {HEADER_BYTES} bytes")
+        raise HeadersTooLarge(f"headers are capped at {HEADER_BYTES} bytes")
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         key = name.decode("latin-1").lower()

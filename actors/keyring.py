@@ -11,6 +11,7 @@ import ray
 from actors.settings import VAULT, ActorSettings
 from stillhouse.entities import Principal
 from stillhouse.ids import shard_of
+from stillhouse.rows import PrincipalRow
 
 KEEP_S = 4.0
 KEEP = 10_000  # answers
@@ -36,7 +37,7 @@ class Keyring:
     async def _ask(self, key_id: str) -> tuple[Principal, str] | None:
         id, _, number = key_id.partition("/")
         row = (await self._home(id).rows.remote([id]))[id]
-        if row is None:
+        if not isinstance(row, PrincipalRow):  # an enrolment's id is no key's
             return None
         keys = {str(pair.number): pair.sign for pair in row.keys}
         return (Principal(id=row.id, role=row.role), keys[number]) if number in keys else None

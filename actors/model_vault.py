@@ -75,13 +75,18 @@ class ModelVault:
     def append_file(
         self, who: Principal, name: str, version: int, file: str, offset: int, data: bytes
     ) -> tuple[int, str | None]:
-        """Store a part of a sealed upload; the length so far and, if it is whole, its digest."""
+        """Store a part of a sealed upload; the length so far and, if it is whole, its digest.
+
+        A part that is there already, or of a file that was complete, changes nothing.
+        """
         row = self._owned(who, name, version)
         if file not in row.spec.files:
             raise NotFound(f"{name}@{version} has no file {file!r}")
         place = upload_place(name, version, file)
-        length = self._artefacts.append(place, offset, data)
+        if file not in row.received and offset + len(data) > self._artefacts.length(place):
+            self._artefacts.append(place, offset, data)
         digest = self._artefacts.digest(place)
+        length = self._artefacts.length(place)
         return length, digest if digest == row.spec.files[file] else None
 
     def artefact(self, name: str) -> Any:

@@ -4,9 +4,11 @@ Ray is inside the trust boundary: whoever holds the cluster's token runs code. A
 local is refused without token mode and a token file that only its owner can read.
 """
 
+import atexit
 import logging
 import os
 import secrets
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -48,6 +50,9 @@ def connect(settings: ClusterSettings) -> None:
         ray.init(address=address, log_to_driver=settings.log_to_driver)
         return
     make_token()
+    folder = Path(tempfile.mkdtemp(prefix="sh-"))  # short: sockets lie in it
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     ray.init(
         address="local",
         num_cpus=settings.cpus,
@@ -56,7 +61,7 @@ def connect(settings: ClusterSettings) -> None:
         log_to_driver=settings.log_to_driver,
         logging_level=logging.WARNING,
         labels={"tier": "cpu"},
-        _temp_dir=tempfile.mkdtemp(prefix="sh-"),
+        _temp_dir=str(folder / "r"),  # below a folder of 0700: Ray opens its own to all users
     )
 
 

@@ -17,11 +17,12 @@ from edge_sim.report import closing_lines, table
 from edge_sim.scenario import Scenario
 
 TARGET_MISSED = 3
-LOG_COLUMNS = 160  # where there is no terminal to ask
+DEMO = Path("configs/scenarios/demo.yaml")
+LOG_COLUMNS = 170  # where there is no terminal to ask
 
 
-def main(
-    scenario: Annotated[Path, typer.Argument(help="a YAML file under configs/scenarios")],
+def demo(
+    scenario: Annotated[Path, typer.Argument(help="a YAML file under configs/scenarios")] = DEMO,
     json: Annotated[Path | None, typer.Option(help="write the report here")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="other people: another split")] = None,
 ) -> None:
@@ -43,4 +44,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(demo)

@@ -38,7 +38,9 @@ class Factory:
     architecture: ArchitectureSpec
     preprocessing: Preprocessing
     public_windows: bytes
-    grid: FamilyGrid = FamilyGrid()  # the shapes that the host is calibrated for
+    grid: FamilyGrid = field(
+        default_factory=FamilyGrid
+    )  # the shapes that the host is calibrated for
 
 
 @dataclass(frozen=True, slots=True)

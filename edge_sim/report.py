@@ -1,4 +1,4 @@
-"""What a run says at its end: one row a job, as a table and as JSON, and whether it kept its word."""
+"""What a run says at its end: a row a job, as a table and as JSON, and if it kept its word."""
 
 from collections.abc import Sequence
 
@@ -124,14 +124,14 @@ def table(report: Report) -> Table:
     whole = report.central_model_bytes
     shown = Table(title=f"Seed {report.seed}: central model of {whole / 1000:.0f} kB", expand=False)
     for column in ("device", "verdict", "rounds", "student", "accuracy (own)", "limit"):
-        shown.add_column(column)
+        shown.add_column(column, no_wrap=True)
     for column in ("accuracy (test)", "oracle", "p95 ms (calibrated)", "sent", "with windows"):
-        shown.add_column(column, justify="right")
+        shown.add_column(column, justify="right", no_wrap=True)
     for job in report.jobs:
         floor = job.registered_accuracy - job.max_accuracy_drop
         shown.add_row(
             job.device,
-            job.verdict + (f" ({job.binding_constraint})" if job.binding_constraint else ""),
+            " ".join(filter(None, (job.verdict, job.binding_constraint))),
             str(job.rounds),
             job.student or "-",
             pair(job.student_accuracy, job.student_accuracy_se),

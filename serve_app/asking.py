@@ -27,7 +27,7 @@ def body_of(model: type[B]) -> Any:
     """A dependency that gives the request's body as `model`; Invalid names the fields at fault."""
 
     async def parse(request: Request) -> B:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip()
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise UnsupportedFormat(f"this route reads application/json, not {kind[:80]!r}")
         try:

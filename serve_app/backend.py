@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 
 from actors.settings import VAULT, ActorSettings
 from stillhouse.decisions import Answer, Request
@@ -103,7 +103,9 @@ class RayBackend:
             try:
                 actor = ray.get_actor(name, self._settings.namespace)
                 return await getattr(actor, method).remote(*arguments)
-            except (RayActorError, ValueError) as error:
+            except RayTaskError:
+                raise  # the actor's own answer, which may be a ValueError too
+            except (RayActorError, ValueError) as error:  # ValueError: none of that name yet
                 if time.monotonic() > deadline:
                     raise Unavailable(f"{name} does not answer") from error
                 await asyncio.sleep(POLL_S)
@@ -155,14 +157,14 @@ class Watch:
         self._task: asyncio.Task[None] | None = None
 
     async def newer(self, client_id: str, cursor: str, wait_s: float) -> str:
-        now, clients = await self._changed(cursor)
-        if clients is None or client_id in clients or wait_s <= 0:
-            return str(now)
-        self._cursor = self._cursor or str(now)
         event = asyncio.Event()
-        self._waiting[client_id].add(event)
-        self._task = self._task or asyncio.create_task(self._poll())
+        self._waiting[client_id].add(event)  # before asking, or news in between would be lost
         try:
+            now, clients = await self._changed(cursor)
+            if clients is None or client_id in clients or wait_s <= 0:
+                return str(now)
+            self._cursor = self._cursor or str(now)
+            self._task = self._task or asyncio.create_task(self._poll())
             await asyncio.wait_for(event.wait(), wait_s)
         except TimeoutError:
             return str(now)
@@ -173,13 +175,18 @@ class Watch:
         return self._cursor
 
     async def _poll(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(POLL_S)
-            try:
-                self._cursor, clients = await self._changed(self._cursor)
-            except StillhouseError:
-                continue  # the shard restarts; it will say that all may have changed
-            for id in list(self._waiting) if clients is None else clients:
-                for event in self._waiting.get(id, ()):
-                    event.set()
-        self._task, self._cursor = None, ""
+        try:
+            while self._waiting:
+                await asyncio.sleep(POLL_S)
+                await self._look()
+        finally:
+            self._task, self._cursor = None, ""
+
+    async def _look(self) -> None:
+        try:
+            self._cursor, clients = await self._changed(self._cursor)
+        except StillhouseError:
+            return  # the shard restarts; it will say that all may have changed
+        for id in list(self._waiting) if clients is None else clients:
+            for event in self._waiting.get(id, ()):
+                event.set()

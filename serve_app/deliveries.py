@@ -1,8 +1,11 @@
 """Deliveries: the manifest, acks, the installation report; chunks are at the chunk servers."""
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
 
-from serve_app.asking import ask, backend, body_of, described, row_of
+from fastapi import APIRouter, Path, Request, Response
+
+from serve_app.asking import ask, backend, body_of, described, row_of, signed
+from stillhouse.authorization import authorize
 from stillhouse.commands import Acknowledge, ReportInstallation
 from stillhouse.ids import client_hash
 from stillhouse.rows import DeliveryRow
@@ -21,8 +24,11 @@ async def manifest(request: Request, delivery_id: str) -> Response:
 
 
 @router.get("/chunks/{index}", status_code=307, response_class=Response)
-async def chunk(request: Request, delivery_id: str, index: int) -> Response:
+async def chunk(
+    request: Request, delivery_id: str, index: Annotated[int, Path(ge=0, le=999)]
+) -> Response:
     """Where the chunk is streamed from; sign the request to that address anew."""
+    authorize(signed(request).principal, "read_delivery")
     client_hash(delivery_id)
     query = f"?{request.url.query}" if request.url.query else ""
     there = f"{backend(request).chunk_url}/deliveries/{delivery_id}/chunks/{index}{query}"

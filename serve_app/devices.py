@@ -53,6 +53,8 @@ async def enrol(request: Request, body: EnrolmentRequest = body_of(EnrolmentRequ
     """Post both public keys; the answer holds a challenge that only their owner can open."""
     if not request.app.state.open_enrolment:
         raise Forbidden("this server does not enrol by itself (loopback development mode is off)")
+    if body.role is Role.SYSTEM:
+        raise Forbidden("nobody enrols as the cluster")
     keys = PublicKeys(sign=body.sign_key, receive=body.receive_key)
     verify_enrolment(keys, body.role, body.signature)
     id = principal_id(body.role, bytes.fromhex(body.sign_key))
@@ -88,7 +90,7 @@ async def confirm(
 async def admit(
     request: Request, role: Role, id: str, command: Enrol | ConfirmEnrolment
 ) -> Response:
-    """Enrolment proves its own keys: no principal asks, and the keys themselves name the command."""
+    """Enrolment proves its own keys: no principal asks, and what is shown names the command."""
     shown = command.keys if isinstance(command, Enrol) else command.challenge
     digest = hashlib.sha256(f"{type(command).__name__} {id} {shown}".encode()).hexdigest()
     nobody = Principal(id="", role=role)

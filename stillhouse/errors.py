@@ -16,7 +16,8 @@ StillhouseError
 │   ├── PreconditionRequired    a change of a profile needs If-Match
 │   ├── TransferClosed          an earlier chunk has not been acknowledged yet
 │   ├── Gone                    the job or delivery is over
-│   ├── TooLarge                a body or header above its cap
+│   ├── TooLarge                a body above its cap
+│   │   └── HeadersTooLarge     all headers together above theirs
 │   ├── TooSlow                 a body that did not arrive before its deadline
 │   └── UnsupportedFormat       an artefact in a format that could run code, or that we don't read
 ├── Unavailable                 try again later; nothing was acknowledged
@@ -81,6 +82,9 @@ class Gone(Refusal): ...
 
 
 class TooLarge(Refusal): ...
+
+
+class HeadersTooLarge(TooLarge): ...
 
 
 class TooSlow(Refusal): ...

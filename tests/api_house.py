@@ -40,7 +40,10 @@ class AsgiTransport(httpx2.BaseTransport):
         found = await self._inner.handle_async_request(sent)
         content = await found.aread()
         return httpx2.Response(
-            found.status_code, headers=found.headers, content=content, request=request
+            found.status_code,
+            headers=found.headers,
+            stream=httpx2.ByteStream(content),
+            request=request,
         )
 
 

@@ -14,7 +14,8 @@ from cluster.store import Store
 from stillhouse import shard, vault
 from stillhouse.decisions import Answer, Request, Rules
 from stillhouse.entities import Principal
-from stillhouse.errors import NotFound, StillhouseError
+from stillhouse.errors import Conflict, NotFound, StillhouseError
+from stillhouse.ids import client_hash
 from stillhouse.rows import PrincipalRow
 from stillhouse.vault import version_key
 from stillhouse.wire.identity import ClusterKey
@@ -47,6 +48,7 @@ class LocalBackend:
         self.files: dict[tuple[str, int, str], bytes] = {}
 
     async def apply(self, id: str, request: Request) -> Answer:
+        client_hash(id)  # NotFound, as where it names the shard
         return self._apply(self.shard, request)
 
     async def vault(self, request: Request) -> Answer:
@@ -61,6 +63,7 @@ class LocalBackend:
         return answer
 
     async def rows(self, id: str, keys: Sequence[str]) -> dict[str, Any]:
+        client_hash(id)
         return self.shard.rows(keys)
 
     async def vault_rows(self, keys: Sequence[str]) -> dict[str, Any]:
@@ -83,7 +86,11 @@ class LocalBackend:
         row = self.store.rows([key])[key]
         if row is None or row.owner_id != who.id or file not in row.spec.files:
             raise NotFound(f"no such version: {name}@{version}")
-        held = self.files.get((name, version, file), b"")[:offset] + data
+        held = self.files.get((name, version, file), b"")
+        if file not in row.received and offset + len(data) > len(held):
+            if offset != len(held):
+                raise Conflict(f"{file} has {len(held)} bytes: go on from there")
+            held += data
         self.files[name, version, file] = held
         digest = hashlib.sha256(held).hexdigest()
         return len(held), digest if digest == row.spec.files[file] else None

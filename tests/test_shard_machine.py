@@ -153,6 +153,8 @@ class Story(RuleBasedStateMachine):
         answer = self.do(owner(job), Acknowledge(row.id, index, ack))
         if not right or index > row.acknowledged or index == len(row.chunks):
             assert isinstance(answer, StillhouseError)
+        elif index < row.acknowledged:
+            assert answer == Answer(204)  # the same ack again is a repeat, not an error
 
     @precondition(lambda self: self.nodes({Kind.TRAIN}, State.WAITING_CLIENT))
     @rule(done=st.booleans())

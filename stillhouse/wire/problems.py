@@ -83,6 +83,12 @@ PROBLEMS: dict[type[StillhouseError], tuple[int, str, str, str]] = {
     ),
     errors.Gone: (410, "gone", "It is over", "Submit a new job if you need another."),
     errors.TooLarge: (413, "too_large", "Too large", "Send less, or in parts."),
+    errors.HeadersTooLarge: (
+        431,
+        "headers_too_large",
+        "The headers are too large",
+        "Send fewer or shorter headers.",
+    ),
     errors.TooSlow: (408, "too_slow", "The body came too slowly", "Send it again."),
     errors.UnsupportedFormat: (
         415,

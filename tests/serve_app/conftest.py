@@ -1,10 +1,10 @@
-"""A fresh API for each test, in this process."""
+"""The API in this process: fresh for each test, or shared by tests that leave nothing behind."""
 
 from collections.abc import Iterator
 
 import anyio.from_thread
 import pytest
-from api_house import House
+from api_house import House, Member
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +21,14 @@ def house(portal: anyio.from_thread.BlockingPortal) -> House:
 @pytest.fixture
 def closed_house(portal: anyio.from_thread.BlockingPortal) -> House:
     return House(portal, open_enrolment=False)
+
+
+@pytest.fixture(scope="session")
+def door(portal: anyio.from_thread.BlockingPortal) -> House:
+    """For tests whose every request is refused."""
+    return House(portal, open_enrolment=True)
+
+
+@pytest.fixture(scope="session")
+def device(door: House) -> Member:
+    return door.member("device")

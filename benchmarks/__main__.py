@@ -1,0 +1,31 @@
+"""`python3 run.py bench NAME --json FILE [--long]`: run one benchmark, write what it measured."""
+
+import argparse
+import importlib
+from pathlib import Path
+
+from benchmarks.report import Report, environment
+
+BENCHMARKS = ("journal",)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="run.py bench")
+    parser.add_argument("name", choices=BENCHMARKS)
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--long", action="store_true", help="more repetitions")
+    given = parser.parse_args()
+    measured = importlib.import_module(f"benchmarks.{given.name}").measure(given.long)
+    report = Report(
+        bench=given.name,
+        environment=environment(),
+        metrics=measured.metrics,
+        rows=measured.rows,
+    )
+    given.json.write_text(report.model_dump_json(indent=2) + "\n")
+    for name, value in report.metrics.items():
+        print(f"{name:40} {value:12,.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""EdgeHost: several devices in threads over real HTTP, each with its own person, disk and model."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tiny
+from plant import Plant
+
+from actors.listener import listen
+from edge_sim.demo import free_ports
+from edge_sim.host import EdgeHost, Factory, Person
+from edge_sim.scenario import Device, DeviceModel
+from stillhouse.entities import ProfileSpec, VerdictKind
+from stillhouse.errors import Invalid
+
+SPEC = ProfileSpec(
+    cpu_cores=1,
+    memory_bytes=1_000_000,
+    storage_bytes=100_000,
+    latency_p95_ms=50,
+    max_accuracy_drop=0.9,
+)
+FAST = DeviceModel(anchor_latency_ms=2, memory_bytes=2_000_000)
+DEVICES = tuple(
+    Device(
+        name=name,
+        person=place,
+        submit="after_model",
+        feasible=True,
+        profile=SPEC.model_copy(update={"latency_p95_ms": limit}),
+        model=FAST,
+    )
+    for place, (name, limit) in enumerate([("watch", 50), ("phone", 40), ("tag", 0.5)])
+)
+
+
+def person(seed: int) -> Person:
+    return Person(*(tiny.recordings(seed + part).to_parquet() for part in (0, 20, 40)))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A host whose devices have all come to their end."""
+
+    host: EdgeHost
+    plant: Plant
+
+    def verdict(self, name: str) -> VerdictKind:
+        [standing] = [each for each in self.host.standings() if each.name == name]
+        verdict = self.plant.job(standing.job_id).verdict
+        assert verdict is not None
+        return verdict.kind
+
+
+def start(folder: Path, devices: tuple[Device, ...], people: dict[str, Person]) -> Run:
+    """A server on a port of its own; every device has joined and submitted its job."""
+    [port] = free_ports(1)
+    plant = Plant(f"http://127.0.0.1:{port}")
+    plant.announce("waves")
+    listen(plant.app, "127.0.0.1", port)
+    factory = Factory(
+        url=plant.chunk_url,
+        folder=folder,
+        seed=0,
+        architecture=tiny.ARCHITECTURE,
+        preprocessing=tiny.PRE,
+        public_windows=tiny.family().public.to_bytes(),
+        grid=tiny.GRID,
+    )
+    host = EdgeHost(factory, devices, people)
+    host.join()
+    for device in devices:
+        host.submit(device.name, "waves")
+    deadline = time.monotonic() + 60
+    while host.working() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return Run(host, plant)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    people = {device.name: person(place) for place, device in enumerate(DEVICES)}
+    return start(tmp_path_factory.mktemp("devices"), DEVICES, people)
+
+
+def test_every_device_comes_to_the_verdict_that_its_model_makes_true(run: Run) -> None:
+    assert not run.host.working()
+    assert [run.verdict(device.name) for device in DEVICES] == [
+        VerdictKind.MET,
+        VerdictKind.MET,
+        VerdictKind.INFEASIBLE,
+    ]
+
+
+def test_devices_are_clients_of_their_own_with_profiles_and_jobs(run: Run) -> None:
+    standings = run.host.standings()
+    assert {standing.doing for standing in standings} == {"done"}
+    for ids in zip(*((s.client_id, s.profile_id, s.job_id) for s in standings), strict=True):
+        assert len(set(ids)) == len(DEVICES)
+
+
+def test_what_passed_the_wire_is_more_than_the_chunks(run: Run) -> None:
+    for standing in run.host.standings():
+        chunks = [c for row in run.plant.deliveries(standing.job_id) for c in row.chunks]
+        assert standing.wire_bytes > sum(chunk.length for chunk in chunks)
+        assert standing.wire_bytes > 1000
+
+
+def test_the_harness_scores_the_current_student_on_what_no_rule_read(run: Run) -> None:
+    [standing] = [each for each in run.host.standings() if each.name == "watch"]
+    metric = run.plant.job(standing.job_id).metrics[-1]
+    score = run.host.score("watch", metric.student)
+    assert 0.3 < score.accuracy <= 1  # chance is a third
+    assert score.accuracy_se > 0
+    assert score == run.host.score("watch", metric.student)
+
+
+def test_the_host_was_calibrated_once_for_every_shape(run: Run) -> None:
+    assert set(run.host.calibrated_ms()) == set(tiny.GRID.shapes())
+    assert all(ms > 0 for ms in run.host.calibrated_ms().values())
+
+
+def test_what_stops_a_device_reaches_whoever_watches(tmp_path: Path) -> None:
+    short = tiny.recordings(5, length=tiny.PRE.window - 1).to_parquet()
+    stopped = start(tmp_path, DEVICES[:1], {"watch": Person(short, short, short)})
+    with pytest.raises(Invalid, match="no recording is as long as a window"):
+        stopped.host.standings()
+    assert not stopped.host.working()
