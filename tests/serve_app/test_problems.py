@@ -163,7 +163,7 @@ def test_a_field_that_nobody_knows_is_named(device: Member, operation: str) -> N
 @pytest.mark.parametrize("operation", WITH_JSON)
 def test_a_field_of_the_wrong_type_is_named(device: Member, operation: str) -> None:
     for field, value in document(operation).items():
-        for wrong in ("text", -0.5) if isinstance(value, dict) else ({"a": 1}, [[]], "\x00"):
+        for wrong in ("text", -0.5) if isinstance(value, dict | list) else ({"a": 1}, [[]]):
             answer = ask(device, operation, valid(operation, **{field: wrong}))
             assert field in is_problem(answer, 422)["detail"]
 
@@ -172,7 +172,7 @@ def test_a_field_of_the_wrong_type_is_named(device: Member, operation: str) -> N
 def test_a_number_that_is_none_or_below_its_range_is_named(device: Member, operation: str) -> None:
     for field, value in document(operation).items():
         if isinstance(value, int | float) and not isinstance(value, bool):
-            for wrong in (-1, float("nan"), float("inf"), float("-inf"), "1", True, 10**30):
+            for wrong in (-1, float("nan"), float("inf"), float("-inf"), "1", True):
                 answer = ask(device, operation, valid(operation, **{field: wrong}))
                 assert field in is_problem(answer, 422)["detail"], (field, wrong)
 
