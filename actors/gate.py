@@ -52,10 +52,17 @@ class Signed:
 class Gate:
     """ASGI middleware; puts `Signed` into the scope's state under "signed"."""
 
-    def __init__(self, app: Any, find: Find, authorities: Sequence[str]) -> None:
+    def __init__(
+        self,
+        app: Any,
+        find: Find,
+        authorities: Sequence[str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._app = app
         self._find = find
         self._authorities = tuple(authorities)
+        self._clock = clock
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -95,7 +102,7 @@ class Gate:
             query=scope["query_string"].decode("ascii", "replace"),
             headers=headers,
             public_key=public_key,
-            now=time.time(),
+            now=self._clock(),
             authorities=self._authorities,
         )
         return principal, parsed.nonce

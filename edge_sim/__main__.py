@@ -18,7 +18,7 @@ from edge_sim.scenario import Scenario
 
 TARGET_MISSED = 3
 DEMO = Path("configs/scenarios/demo.yaml")
-LOG_COLUMNS = 170  # where there is no terminal to ask
+LOG_COLUMNS = 190  # where there is no terminal to ask
 
 
 def demo(
@@ -36,7 +36,7 @@ def demo(
         report = play(wanted, Path(".stillhouse"), live)
     console.print(table(report))
     for line in closing_lines(report):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)
     if json is not None:
         json.write_text(report.model_dump_json(indent=2))
     if not report.kept:

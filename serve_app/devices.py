@@ -5,19 +5,21 @@ import secrets
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from serve_app.asking import ask, asked, backend, body_of, described, respond, row_of, show
 from serve_app.documents import OPEN, work_items
 from stillhouse import decisions
 from stillhouse.commands import (
+    AddKeys,
     ConfirmEnrolment,
     Enrol,
     ReportMetrics,
     ReportProbes,
     ReportProgress,
+    RevokeKeys,
 )
-from stillhouse.enrolment import EnrolmentOffer, Membership
+from stillhouse.enrolment import EnrolmentOffer, KeysInForce, Membership
 from stillhouse.entities import DistillationMetric, FamilyTable, Principal, Role
 from stillhouse.errors import Forbidden, NotFound
 from stillhouse.ids import client_hash, derived_id, principal_id
@@ -27,6 +29,7 @@ from stillhouse.wire.identity import PublicKeys, seal_challenge, verify_enrolmen
 from stillhouse.wire.messages import (
     Confirmation,
     EnrolmentRequest,
+    KeysRequest,
     ProbeReport,
     Progress,
     TrustAnchors,
@@ -97,6 +100,28 @@ async def admit(
     wanted = decisions.Request(f"enrolment:{digest}", digest, nobody, command)
     to = backend(request)
     return respond(await (to.apply(id, wanted) if role is Role.CLIENT else to.vault(wanted)))
+
+
+@router.post(
+    "/clients/{client_id}/keys", status_code=201, response_model=KeysInForce,
+    openapi_extra=described(KeysRequest),
+)  # fmt: skip
+async def add_keys(
+    request: Request, client_id: str, body: KeysRequest = body_of(KeysRequest)
+) -> Response:
+    """New keys, vouched for by the old ones; both are in force until one is revoked."""
+    keys = PublicKeys(sign=body.sign_key, receive=body.receive_key)
+    verify_enrolment(keys, Role.CLIENT, body.signature)
+    pair = KeyPair(0, keys.sign, keys.receive)
+    return await ask(request, client_id, AddKeys(client_id, pair))
+
+
+@router.delete("/clients/{client_id}/keys/{number}", status_code=204)
+async def revoke_keys(
+    request: Request, client_id: str, number: Annotated[int, Path(ge=1, le=999_999)]
+) -> Response:
+    """Refused everywhere within five seconds."""
+    return await ask(request, client_id, RevokeKeys(client_id, number))
 
 
 @router.get("/clients/{client_id}/work", response_model=Work)

@@ -16,6 +16,8 @@ ROLES: dict[str, frozenset[Role]] = {
     # commands of a shard
     "Enrol": ANYONE,  # proves its own keys
     "ConfirmEnrolment": ANYONE,
+    "AddKeys": DEVICE,
+    "RevokeKeys": DEVICE_AND_OPERATOR,
     "CreateProfile": DEVICE_AND_OPERATOR,
     "ReplaceProfile": DEVICE_AND_OPERATOR,
     "DeleteProfile": DEVICE_AND_OPERATOR,

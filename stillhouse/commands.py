@@ -35,6 +35,20 @@ class ConfirmEnrolment:
 
 
 @dataclass(frozen=True, slots=True)
+class AddKeys:
+    """The number in `keys` is ignored: the next free one is given."""
+
+    client_id: str
+    keys: KeyPair
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeKeys:
+    client_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class CreateProfile:
     client_id: str
     profile_id: str

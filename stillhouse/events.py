@@ -13,7 +13,7 @@ from stillhouse.entities import (
     Verdict,
 )
 from stillhouse.jobs import Job, Move
-from stillhouse.rows import DeliveryRow, EnrolmentRow, PrincipalRow
+from stillhouse.rows import DeliveryRow, EnrolmentRow, KeyPair, PrincipalRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,18 @@ class Enrolled:
     principal_id: str
     enrolment_id: str
     principal: PrincipalRow
+
+
+@dataclass(frozen=True, slots=True)
+class KeysAdded:
+    client_id: str
+    keys: KeyPair
+
+
+@dataclass(frozen=True, slots=True)
+class KeysRevoked:
+    client_id: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +166,8 @@ class CursorMoved:
 EVENTS = Codec(
     EnrolmentOpened,
     Enrolled,
+    KeysAdded,
+    KeysRevoked,
     ProfileStored,
     ProfileDeleted,
     JobSubmitted,

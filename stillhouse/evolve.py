@@ -23,6 +23,8 @@ from stillhouse.events import (
     JobsAdded,
     JobSubmitted,
     Judged,
+    KeysAdded,
+    KeysRevoked,
     MetricKept,
     MetricReported,
     ModelAnnounced,
@@ -67,6 +69,18 @@ def _enrolled(rows: Rows, event: Enrolled) -> Changes:
         event.enrolment_id: replace(enrolment, confirmed=True),
         event.principal_id: event.principal,
     }
+
+
+def _keys_added(rows: Rows, event: KeysAdded) -> Changes:
+    owner = get(rows, event.client_id, PrincipalRow)
+    keys = (*owner.keys, event.keys)
+    return {owner.id: replace(owner, keys=keys, keys_given=event.keys.number)}
+
+
+def _keys_revoked(rows: Rows, event: KeysRevoked) -> Changes:
+    owner = get(rows, event.client_id, PrincipalRow)
+    left = tuple(pair for pair in owner.keys if pair.number != event.number)
+    return {owner.id: replace(owner, keys=left)}
 
 
 def _profile_stored(rows: Rows, event: ProfileStored) -> Changes:
@@ -205,6 +219,8 @@ def _cursor(_: Rows, event: CursorMoved) -> Changes:
 APPLY: Mapping[type, Callable[[Rows, Any], Changes]] = {
     EnrolmentOpened: _enrolment_opened,
     Enrolled: _enrolled,
+    KeysAdded: _keys_added,
+    KeysRevoked: _keys_revoked,
     ProfileStored: _profile_stored,
     ProfileDeleted: _profile_deleted,
     JobSubmitted: _submitted,

@@ -58,8 +58,9 @@ class HeldChunk:
 class PrincipalRow:
     id: str
     role: Role
-    keys: tuple[KeyPair, ...]
+    keys: tuple[KeyPair, ...]  # in force, oldest first
     enrolled_at: float
+    keys_given: int = 1  # so that no number is ever given twice
     holdings: tuple[str, ...] = ()  # digests declared at enrolment
     profiles: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from stillhouse.authorization import authorize
 from stillhouse.catalogue import announce, move_cursor
 from stillhouse.commands import (
     Acknowledge,
+    AddKeys,
     Announce,
     Arrive,
     Cancel,
@@ -30,11 +31,12 @@ from stillhouse.commands import (
     ReportMetrics,
     ReportProbes,
     ReportProgress,
+    RevokeKeys,
     Submit,
 )
 from stillhouse.decisions import Answer, Decision, Request
 from stillhouse.draft import Draft
-from stillhouse.enrolment import confirm, open_enrolment
+from stillhouse.enrolment import add_keys, confirm, open_enrolment, revoke_keys
 from stillhouse.entities import Principal
 from stillhouse.events import (
     EVENTS,
@@ -93,6 +95,8 @@ def step(rows: Rows, request: Request, now: float) -> Decision:
 HANDLERS: Mapping[type, Callable[[Draft, Principal, Any], Answer]] = {
     Enrol: open_enrolment,
     ConfirmEnrolment: confirm,
+    AddKeys: add_keys,
+    RevokeKeys: revoke_keys,
     CreateProfile: create_profile,
     ReplaceProfile: replace_profile,
     DeleteProfile: delete_profile,

@@ -102,9 +102,10 @@ class LocalBackend:
         """What `actors.keyring` does over Ray."""
         id, _, number = key_id.partition("/")
         row = self.shard.rows([id])[id] or self.store.rows([id])[id]
-        if not isinstance(row, PrincipalRow) or number != str(row.keys[0].number):
+        keys = {str(pair.number): pair.sign for pair in getattr(row, "keys", ())}
+        if not isinstance(row, PrincipalRow) or number not in keys:
             return None
-        return Principal(id=row.id, role=row.role), row.keys[0].sign
+        return Principal(id=row.id, role=row.role), keys[number]
 
 
 def rules(module: Any) -> Rules:

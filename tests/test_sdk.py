@@ -8,10 +8,9 @@ import tiny
 from api_house import SPEC, House, Member
 from fakes import CLUSTER
 
-from stillhouse import sdk
 from stillhouse.entities import Role
 from stillhouse.errors import NotFound, StillhouseError, VerificationFailed
-from stillhouse.sdk import Stillhouse
+from stillhouse.sdk import PART_BYTES, Stillhouse
 from stillhouse.wire.seal import open_artefact
 
 FILES = {
@@ -51,13 +50,11 @@ def test_a_registered_model_arrives_sealed_for_the_cluster_alone(
             open_artefact(sealed, CLUSTER, f"upload/other/{file}")
 
 
-def test_large_files_go_in_parts(
-    house: House, owner: Member, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sdk, "PART_BYTES", 1000)
-    owner.register("wrist", tiny.SPEC, FILES)
+def test_a_file_larger_than_one_request_goes_in_parts(house: House, owner: Member) -> None:
+    large = bytes(2 * PART_BYTES + 1)
+    owner.register("wrist", tiny.SPEC, {**FILES, "training": large})
     sealed = house.backend.files["wrist", 1, "training"]
-    assert open_artefact(sealed, CLUSTER, "upload/wrist/training") == FILES["training"]
+    assert open_artefact(sealed, CLUSTER, "upload/wrist/training") == large
 
 
 def test_a_version_that_does_not_become_available_in_time_is_an_error(owner: Member) -> None:

@@ -14,7 +14,6 @@ from stillhouse.entities import (
     Entity,
     Fraction,
     KnowledgeChunk,
-    Name,
     Plan,
     Preprocessing,
     ProbeResult,
@@ -45,6 +44,14 @@ class Confirmation(Entity):
     """The challenge, opened with the receive key."""
 
     challenge: Hex32
+
+
+class KeysRequest(Entity):
+    """New public keys; the request is signed by the old ones, `signature` is by the new."""
+
+    sign_key: Hex32 = Field(description="Ed25519, hexadecimal")
+    receive_key: Hex32 = Field(description="X25519, hexadecimal")
+    signature: str = Field(pattern=r"^[0-9a-f]{128}$", description="as at an enrolment")
 
 
 class JobRequest(Entity):
@@ -233,11 +240,3 @@ class StoryEvent(Entity):
     sequence: int
     at: float
     event: str
-
-
-class Aliases(Entity):
-    """A central model's name: its versions and aliases."""
-
-    name: Name
-    versions: Count
-    aliases: dict[str, int]

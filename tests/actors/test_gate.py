@@ -102,7 +102,9 @@ def ask(
         "query_string": b"",
         "headers": [(name.encode(), value.encode()) for name, value in pairs],
     }
-    asyncio.run(Gate(behind, find, (AUTHORITY,), clock=lambda: CREATED)(scope, wire.receive, wire.send))
+    asyncio.run(
+        Gate(behind, find, (AUTHORITY,), clock=lambda: CREATED)(scope, wire.receive, wire.send)
+    )
     return wire
 
 
