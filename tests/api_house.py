@@ -12,6 +12,7 @@ from stillhouse.entities import ProfileSpec, Role
 from stillhouse.sdk import Stillhouse
 from stillhouse.wire.client import SignedClient
 from stillhouse.wire.identity import Identity
+from stillhouse.wire.membership import enrol
 
 URL = "http://127.0.0.1:8700"
 SPEC = ProfileSpec(
@@ -62,18 +63,22 @@ class House:
         with httpx2.Client(transport=self.transport) as client:
             return client.request(method, URL + path, **options)
 
-    def member(self, name: str, role: Role = Role.CLIENT) -> "Member":
-        return Member(self, Identity.derive(name.encode()), role)
+    def member(
+        self, name: str, role: Role = Role.CLIENT, holdings: tuple[str, ...] = ()
+    ) -> "Member":
+        return Member(self, Identity.derive(name.encode()), role, holdings)
 
 
 class Member(Stillhouse):
     """An enrolled principal."""
 
-    def __init__(self, house: House, identity: Identity, role: Role) -> None:
+    def __init__(
+        self, house: House, identity: Identity, role: Role, holdings: tuple[str, ...] = ()
+    ) -> None:
         super().__init__([URL], identity, role)
         self.http = SignedClient([URL], identity, transport=house.transport, pause=lambda _: None)
         self.house = house
-        self.id = self.enrol()
+        self.id = enrol(self.http, identity, role, holdings).principal_id
 
     def signed(
         self, method: str, path: str, body: bytes | None = None, **headers: str

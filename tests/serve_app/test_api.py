@@ -7,8 +7,21 @@ from api_house import SPEC, House
 from openapi_spec_validator import validate
 
 from stillhouse.entities import Role
-from stillhouse.errors import Conflict, Forbidden, NotFound, PreconditionFailed, StillhouseError
+from stillhouse.errors import Forbidden, NotFound
+from stillhouse.wire.identity import Identity, PublicKeys, open_challenge, sign_enrolment
 from stillhouse.wire.messages import Work
+
+
+def posted(name: str, role: Role = Role.CLIENT) -> dict[str, str]:
+    """What somebody of this name posts to enrol."""
+    who = Identity.derive(name.encode())
+    signature = sign_enrolment(who, role)
+    return {
+        "role": role,
+        "sign_key": who.public.sign,
+        "receive_key": who.public.receive,
+        "signature": signature,
+    }
 
 
 def test_a_device_enrols_declares_and_submits_before_the_model_is_there(house: House) -> None:
@@ -112,10 +125,55 @@ def test_a_role_may_do_what_the_table_says_and_nothing_else(house: House) -> Non
 def test_enrolling_again_joins_again_and_the_wrong_challenge_does_not(house: House) -> None:
     device = house.member("device")
     assert device.enrol() == device.id
-    enrolment = next(key for key in house.backend.shard._cache if key.startswith("enr-"))
-    path = f"/enrolments/{enrolment}/confirmation"
+    offer = house.plain("POST", "/enrolments", json=posted("device")).json()
+    path = f"/enrolments/{offer['enrolment_id']}/confirmation"
     answer = house.plain("POST", path, json={"challenge": "00" * 32})
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+
+
+@pytest.mark.parametrize("role", ["client", "owner", "operator", "auditor"])
+def test_the_same_keys_again_get_the_same_answer_before_and_after_the_confirmation(
+    house: House, role: str
+) -> None:
+    body, device = posted("device", Role(role)), Identity.derive(b"device")
+    first, again = (house.plain("POST", "/enrolments", json=body) for _ in range(2))
+    assert (first.status_code, first.content) == (201, again.content)
+    offer = first.json()
+    challenge = open_challenge(
+        device, bytes.fromhex(offer["sealed_challenge"]), offer["enrolment_id"]
+    ).hex()
+    path = f"/enrolments/{offer['enrolment_id']}/confirmation"
+    joined = [house.plain("POST", path, json={"challenge": challenge}) for _ in range(2)]
+    assert {answer.content for answer in joined} == {joined[0].content}
+    assert joined[0].json()["principal_id"] == offer["principal_id"] == device.id(Role(role))
+    assert house.plain("POST", "/enrolments", json=body).content == first.content
+
+
+def test_keys_that_are_not_confirmed_sign_nothing(house: House) -> None:
+    device = house.member("device")
+    stranger = Identity.derive(b"stranger")
+    house.plain("POST", "/enrolments", json=posted("stranger"))
+    device.http.key_id = f"{stranger.id(Role.CLIENT)}/1"
+    assert device.signed("GET", "/distillation_jobs?client_id=x").status_code == 401
+
+
+def test_nobody_enrols_another_persons_keys_or_as_the_cluster(house: House) -> None:
+    other = posted("other")
+    stolen = {**posted("device"), "receive_key": other["receive_key"]}
+    assert house.plain("POST", "/enrolments", json=stolen).json()["code"] == "unauthenticated"
+    raised = {**posted("device"), "role": "owner"}
+    assert house.plain("POST", "/enrolments", json=raised).json()["code"] == "unauthenticated"
+    cluster = house.plain("POST", "/enrolments", json=posted("device", Role.SYSTEM))
+    assert (cluster.status_code, cluster.json()["code"]) == (403, "forbidden")
+
+
+def test_a_receive_key_that_nothing_can_be_sealed_to_is_refused(house: House) -> None:
+    device = Identity.derive(b"device")
+    device.public = PublicKeys(sign=device.public.sign, receive="00" * 32)
+    body = {**posted("device"), "receive_key": "00" * 32,
+            "signature": sign_enrolment(device, Role.CLIENT)}  # fmt: skip
+    answer = house.plain("POST", "/enrolments", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
 
 
 def test_nobody_enrols_by_himself_where_the_development_mode_is_off(closed_house: House) -> None:
@@ -164,7 +222,5 @@ def test_health_needs_no_signature(house: House) -> None:
 
 def test_typed_errors_reach_the_caller(house: House) -> None:
     device = house.member("device")
-    for error in (Conflict, PreconditionFailed):
-        assert issubclass(error, StillhouseError)
     with pytest.raises(NotFound, match="job-00000000"):
         device.status("job-00000000-0000000000000000")
