@@ -61,7 +61,7 @@ def cluster(state: Path, live: Live) -> str:
     connect(ClusterSettings())
     wiring.initialise(settings)
     wiring.start(settings)
-    url = run(ApiSettings(actors=settings))
+    url = run(ApiSettings(actors=settings, open_enrolment=True))
     live.stage(f"the API listens at {url}")
     return url
 

@@ -111,12 +111,17 @@ def job_report(
         wire_bytes=standing.wire_bytes,
         transfer_input_bytes_preinstalled=preinstalled_bytes,
         link_seconds=standing.wire_bytes / device.model.bandwidth_bytes_per_s,
-        why=verdict.why if verdict else "",
+        why=verdict.why if verdict else failure(status),
         counter_offers=tuple(
             f"{offer.constraint} {offer.value:g} for {offer.student} (P {offer.chance:.2f})"
             for offer in (verdict.counter_offers if verdict else ())
         ),
     )
+
+
+def failure(status: JobStatus) -> str:
+    """What stopped a job that ended without a verdict."""
+    return "; ".join(f"{n.id}: {n.cause}" for n in status.graph if n.state == "FAILED")
 
 
 def table(report: Report) -> Table:

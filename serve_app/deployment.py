@@ -22,7 +22,7 @@ class ApiSettings(BaseModel):
 
     actors: ActorSettings = ActorSettings()
     replicas: int = Field(default=2, ge=1)
-    open_enrolment: bool = True  # development mode, refused off loopback
+    open_enrolment: bool = False  # True: development mode, refused off loopback
 
 
 def check(settings: ApiSettings) -> None:

@@ -41,4 +41,4 @@ def house(ray_cluster: None) -> Iterator[House]:
         )
         wiring.initialise(settings)
         wired = wiring.start(settings)
-        yield House(run(ApiSettings(actors=settings)), settings, wired)
+        yield House(run(ApiSettings(actors=settings, open_enrolment=True)), settings, wired)

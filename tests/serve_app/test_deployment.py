@@ -21,8 +21,8 @@ SERVE_YAML = Path(deployment.__file__).parents[1] / "configs" / "serve.yaml"
 def test_a_port_that_others_reach_enrols_nobody_by_himself(host: str) -> None:
     there = ActorSettings(host=host)
     with pytest.raises(Forbidden, match="open_enrolment"):
-        check(ApiSettings(actors=there))
-    check(ApiSettings(actors=there, open_enrolment=False))
+        check(ApiSettings(actors=there, open_enrolment=True))
+    check(ApiSettings(actors=there))
 
 
 def test_a_misspelt_setting_is_an_error() -> None:
