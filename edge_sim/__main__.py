@@ -9,6 +9,7 @@ from typing import Annotated
 
 import torch
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
 from edge_sim.demo import play
@@ -22,14 +23,17 @@ LOG_COLUMNS = 190  # where there is no terminal to ask
 
 
 def demo(
-    scenario: Annotated[Path, typer.Argument(help="a YAML file under configs/scenarios")] = DEMO,
+    scenario: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="YAML")] = DEMO,
     json: Annotated[Path | None, typer.Option(help="write the report here")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="other people: another split")] = None,
 ) -> None:
     """Run a scenario from profile to verdict."""
     torch.set_num_threads(1)
     console = Console() if sys.stdout.isatty() else Console(width=LOG_COLUMNS)
-    wanted = Scenario.load(scenario)
+    try:
+        wanted = Scenario.load(scenario)
+    except ValidationError as error:
+        raise typer.BadParameter(f"{scenario} is no scenario: {error}") from None
     if seed is not None:
         wanted = wanted.with_seed(seed)
     with Live(console) as live:

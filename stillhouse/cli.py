@@ -18,6 +18,7 @@ from stillhouse.wire.identity import Identity
 from stillhouse.wire.messages import JobStatus
 
 FAILED, REFUSED, UNREACHABLE = 1, 4, 5
+TRIES = 5  # a person waits: about four seconds
 URL = "http://127.0.0.1:8700"
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console()
@@ -37,7 +38,7 @@ def status(
 ) -> None:
     """Where a distillation job stands, and why (asked as an operator)."""
     try:
-        with Stillhouse([url], identity(keys), Role.OPERATOR) as operator:
+        with Stillhouse([url], identity(keys), Role.OPERATOR, TRIES) as operator:
             operator.enrol()
             found = operator.status(job_id)
     except StillhouseError as error:

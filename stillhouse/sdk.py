@@ -14,7 +14,7 @@ from stillhouse.entities import (
     Role,
 )
 from stillhouse.errors import StillhouseError
-from stillhouse.wire.client import SignedClient
+from stillhouse.wire.client import TRIES, SignedClient
 from stillhouse.wire.identity import Identity
 from stillhouse.wire.membership import enrol, trust_anchors
 from stillhouse.wire.messages import JobRequest, JobStatus, TrustAnchors, UploadRequest
@@ -56,8 +56,10 @@ class Version(Entity):
 class Stillhouse:
     """One principal at one deployment."""
 
-    def __init__(self, endpoints: Sequence[str], identity: Identity, role: Role) -> None:
-        self.http = SignedClient(endpoints, identity)
+    def __init__(
+        self, endpoints: Sequence[str], identity: Identity, role: Role, tries: int = TRIES
+    ) -> None:
+        self.http = SignedClient(endpoints, identity, tries=tries)
         self.role = role
         self._identity = identity
 

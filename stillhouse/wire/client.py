@@ -47,6 +47,7 @@ class SignedClient:
         nonce: Callable[[], str] = lambda: secrets.token_urlsafe(18),
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], None] = time.sleep,
+        tries: int = TRIES,
     ) -> None:
         for endpoint in endpoints:
             check_endpoint(endpoint)
@@ -55,6 +56,7 @@ class SignedClient:
         self._endpoints = list(endpoints)
         self._identity = identity
         self._nonce, self._clock, self._pause = nonce, clock, pause
+        self._tries = tries
         self._behind_s = 0.0  # how far our clock is behind the server's
         self._http = httpx2.Client(transport=transport, timeout=TIMEOUT_S, trust_env=False)
 
@@ -77,7 +79,7 @@ class SignedClient:
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], query: str = ""
     ) -> httpx2.Response:
         nonce = self._nonce()
-        for attempt in range(TRIES):
+        for attempt in range(self._tries):
             request = self._request(self._endpoints[0], method, path, query, headers, body, nonce)
             try:
                 response = self._http.send(request)
