@@ -54,7 +54,7 @@ def install() -> None:
     # An open range of torch is a CUDA build of several GB: the pinned build goes in first, and
     # satisfies every later range.
     pip("install", *constraints, pinned("torch"))
-    pip("install", *constraints, "-e", f"{ROOT}[edge,server,dev]")
+    pip("install", *constraints, "-e", f"{ROOT}[edge,server,sim,dev]")
     STAMP.write_text(fingerprint())
 
 

@@ -168,12 +168,12 @@ def verified_payload(envelope: bytes, manifest_keys: tuple[str, ...]) -> bytes:
         for key in manifest_keys
     ]
     found = read_envelope(envelope)
+    if found.payload_type != PAYLOAD_TYPE:
+        raise VerificationFailed(f"not a manifest but {found.payload_type!r}")
     try:
         found.verify(keys, 1)
     except (VerificationError, ValueError):
         raise VerificationFailed("no trusted key signed this manifest") from None
-    if found.payload_type != PAYLOAD_TYPE:
-        raise VerificationFailed(f"not a manifest but {found.payload_type!r}")
     payload: bytes = found.payload
     return payload
 
