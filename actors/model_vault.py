@@ -41,6 +41,7 @@ class ModelVault:
         self._journal = SqliteJournal(settings.state / "vault.sqlite", identity(settings))
         self._store = Store(rules, self._journal)
         self._artefacts = Artefacts(settings.state / "artefacts")
+        self._families = Artefacts(settings.family_folder)
         self._progress: dict[str, float] = {}
         self._start(self._journal.outbox())
         tick_forever(settings.tick_s)
@@ -95,7 +96,12 @@ class ModelVault:
 
     def family(self, digest: str) -> Any:
         """A sealed family, as it was kept."""
-        return self.artefact(family_place(digest))
+        return np.frombuffer(self._families.get(family_place(digest)), dtype=np.uint8)
+
+    def built(self, key: str) -> str | None:
+        """The digest of the family that a build of this recipe key left."""
+        place = build_place(key)
+        return self._families.get(place).decode() if self._families.has(place) else None
 
     def note_progress(self, name: str, share: float) -> None:
         """How far the build of a family is; in memory alone."""
@@ -104,9 +110,10 @@ class ModelVault:
     def progress(self, name: str) -> float:
         return self._progress.get(name, 0.0)
 
-    def store_family(self, digest: str, sealed: Any) -> None:
-        """Keep a family; before the commit that names it."""
-        self._artefacts.put(family_place(digest), sealed.tobytes())
+    def store_family(self, digest: str, sealed: Any, key: str) -> None:
+        """Keep a family, and what it was built from; before the commit that names it."""
+        self._families.put(family_place(digest), sealed.tobytes())
+        self._families.put(build_place(key), digest.encode())
 
     def tick(self) -> None:
         """Start registrations again whose result is overdue."""
@@ -161,3 +168,8 @@ def upload_place(name: str, version: int, file: str) -> str:
 
 def family_place(digest: str) -> str:
     return f"families/{digest}"
+
+
+def build_place(key: str) -> str:
+    """Where the digest of a family stands by the recipe key of its build."""
+    return f"builds/{key}"

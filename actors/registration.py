@@ -4,7 +4,9 @@ The tasks open sealed artefacts inside their own process with the cluster's key,
 configured path; what they return to the vault is sealed again. Only the tasks import torch.
 """
 
+import hashlib
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import ray
 from actors.effects import report
 from actors.settings import ActorSettings
 from cluster.placement import prefer_gpu
+from cluster.sources import code_digest
 from stillhouse.decisions import Effect
 from stillhouse.entities import CentralModel, FamilyTable, digest_of
 from stillhouse.vault import Evaluated, FamilyBuilt, Measured, RegistrationFailed, VersionRow
@@ -22,6 +25,8 @@ from stillhouse.wire.seal import open_artefact, seal_artefact
 if TYPE_CHECKING:
     from stillhouse.compress.container import Family
     from stillhouse.compress.recordings import Recordings
+
+BUILT_FROM = ("weights", "training", "transfer")  # files; the evaluation only gives the accuracy
 
 
 def start(effect: Effect, version: VersionRow, settings: ActorSettings, vault: Any) -> None:
@@ -39,7 +44,7 @@ def register(effect: Effect, version: VersionRow, settings: ActorSettings, vault
     def result() -> Evaluated | FamilyBuilt:
         if effect.kind == "evaluate":
             return Evaluated(*place, evaluate(files))
-        return FamilyBuilt(*place, *build(files))
+        return FamilyBuilt(*place, *family_of(files))
 
     def failure(error: str) -> RegistrationFailed:
         return RegistrationFailed(*place, error)
@@ -66,12 +71,22 @@ class Files:
 
         return Recordings.from_parquet(self.open(file))
 
-    def keep(self, family: "Family") -> None:
+    def built(self, key: str) -> "Family | None":
+        """The family that an earlier build of the same recipe key left, if there is one."""
+        from stillhouse.compress.container import Family
+
+        digest = ray.get(self.vault.built.remote(key))
+        if digest is None:
+            return None
+        sealed = ray.get(self.vault.family.remote(digest))
+        return Family.from_bytes(open_artefact(sealed.data, self.key, family_label(digest)))
+
+    def keep(self, family: "Family", key: str) -> None:
         sealed = seal_artefact(
             family.to_bytes(), self.key.public, family_label(family.digest), os.urandom
         )
         array = np.frombuffer(sealed, dtype=np.uint8)
-        ray.get(self.vault.store_family.remote(family.digest, array))
+        ray.get(self.vault.store_family.remote(family.digest, array, key))
 
 
 def upload_label(name: str, file: str) -> str:
@@ -100,16 +115,48 @@ def evaluate(files: Files) -> Measured:
     )
 
 
-def build(files: Files) -> tuple[CentralModel, FamilyTable]:
-    """The family, kept sealed at the vault, and the version as it will be announced."""
+def family_of(files: Files) -> tuple[CentralModel, FamilyTable, bool]:
+    """The version as it will be announced, and its family, kept sealed at the vault; True if the
+    family was there already, from the same files by the same code."""
+    version, measured = files.version, files.version.measured
+    assert measured is not None  # noqa: S101  a family is built after the evaluation
+    key = build_key(files, measured)
+    found = files.built(key)
+    family = found or build(files, measured)
+    if found is None:
+        files.keep(family, key)
+    return announcement(version, measured, family), family.table, found is not None
+
+
+def build_key(files: Files, measured: Measured) -> str:
+    """The recipe key of a family: all that it is built from, and the code that builds it."""
+    import torch
+
+    from stillhouse import compress
+    from stillhouse.compress.family import RECIPE
+
+    spec = files.version.spec
+    return digest_of(
+        [
+            *(hashlib.sha256(files.open(each)).hexdigest() for each in BUILT_FROM),
+            spec.model_copy(update={"files": {}}).model_dump(mode="json"),
+            [measured.accuracy, measured.accuracy_se],
+            files.settings.grid.model_dump(mode="json"),
+            files.settings.family_seed,
+            [asdict(RECIPE), code_digest(compress), torch.__version__, torch.cuda.is_available()],
+        ]
+    )
+
+
+def build(files: Files, measured: Measured) -> "Family":
+    """Train, quantise and measure all students; minutes, with progress told to the vault."""
     import torch
 
     from stillhouse.compress.family import build_family
 
     torch.set_num_threads(1)  # the same bytes on every run
-    version, measured = files.version, files.version.measured
-    assert measured is not None  # noqa: S101  a family is built after the evaluation
-    family = build_family(
+    version = files.version
+    return build_family(
         files.open("weights"),
         version.spec,
         files.recordings("training"),
@@ -120,8 +167,6 @@ def build(files: Files) -> tuple[CentralModel, FamilyTable]:
         device="cuda" if torch.cuda.is_available() else "cpu",
         progress=lambda share: files.vault.note_progress.remote(version.name, share),
     )
-    files.keep(family)
-    return announcement(version, measured, family), family.table
 
 
 def announcement(version: VersionRow, measured: Measured, family: "Family") -> CentralModel:

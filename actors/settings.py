@@ -19,6 +19,7 @@ class ActorSettings(BaseModel):
     host: str = "127.0.0.1"  # of every listener; another needs TLS in front
     api_port: int = Field(default=8700, ge=1, le=65535)
     chunk_port: int = Field(default=8701, ge=1, le=65535)
+    families: Path | None = None  # sealed families; deployments of one cluster key may share them
     family_seed: int = 0
     grid: FamilyGrid = FamilyGrid()
     tick_s: float = Field(default=1.0, gt=0)
@@ -48,6 +49,10 @@ class ActorSettings(BaseModel):
     @property
     def keys(self) -> Path:
         return self.state / "keys"
+
+    @property
+    def family_folder(self) -> Path:
+        return self.families or self.state / "artefacts"
 
 
 VAULT = "model-vault"

@@ -31,9 +31,10 @@ class Wiring:
 
 
 def initialise(settings: ActorSettings) -> None:
-    """Make keys and journals, once: a shard never starts on a missing journal."""
+    """Make journals, and the keys that are missing, once: a shard never starts on a missing one."""
     for name, size in KEYS.items():
-        write_private(settings.keys / name, os.urandom(size))
+        if not (settings.keys / name).exists():
+            write_private(settings.keys / name, os.urandom(size))
     write_file(settings.public_keys, anchors(settings).model_dump_json().encode())
     sqlite.initialise(settings.state / "vault.sqlite", model_vault.identity(settings))
     for shard in range(settings.shards):

@@ -1,192 +1,202 @@
-"""The demo: an owner, one person, their devices; everything over the real API, start to verdict."""
+"""The demo: an owner, people, their devices; everything over the real API, start to verdict."""
 
-import shutil
-import socket
-import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import ray
-
-from actors import start as wiring
-from actors.settings import ActorSettings
-from cluster.connect import ClusterSettings, connect
-from edge_sim.host import EdgeHost, Factory, Person, Standing
-from edge_sim.live import Live
+from edge_sim.cache import Cache
+from edge_sim.deployment import Deployment, deployment
+from edge_sim.fleet import Fleet
+from edge_sim.host import Factory, Person, Standing
+from edge_sim.live import Live, Row
 from edge_sim.report import JobReport, Report, job_report
 from edge_sim.scenario import Device, Scenario
 from edge_sim.wrist import data, owner
-from serve_app.deployment import ApiSettings, run
+from stillhouse.compress.container import FamilyGrid
 from stillhouse.compress.recordings import Recordings
-from stillhouse.entities import CentralModelSpec, Role
+from stillhouse.entities import CentralModelSpec, Role, VerdictKind
+from stillhouse.limits import with_limit
 from stillhouse.sdk import Stillhouse, Version
 from stillhouse.wire.identity import Identity
+from stillhouse.wire.messages import JobStatus
 
 POLL_S = 0.5
 BUILD_TIMEOUT_S = 900.0
 
 
 def play(scenario: Scenario, folder: Path, live: Live) -> Report:
-    """Run the scenario on a cluster of its own, or on the one that is there; what came of it."""
+    """Run the scenario on a cluster of its own; what came of it."""
     started = time.monotonic()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            trained = pool.submit(owner.prepare, scenario.seed, live.training)
-            url = cluster(state, live)
-            jobs, central_bytes = session(scenario, state, url, trained, live)
-    finally:
-        ray.shutdown()
-        shutil.rmtree(state, ignore_errors=True)
+    cache = Cache(folder / "cache")
+    keep = partial(cache.keep, "central model")
+    with ThreadPoolExecutor(1) as pool:
+        trained = pool.submit(
+            owner.prepare, scenario.seed, live.training, scenario.central_epochs, keep
+        )
+        live.stage("starting the cluster")
+        with deployment(folder, scenario.grid or FamilyGrid()) as there:
+            live.stage(f"the API listens at {there.url}")
+            session = Session(scenario, there, live, cache)
+            jobs = session.run(trained)
+            central_bytes = session.version.size_bytes
     return Report(
         wall_s=time.monotonic() - started,
         seed=scenario.seed,
-        reused=(),
+        reused=tuple(cache.reused),
         central_model_bytes=central_bytes,
         jobs=jobs,
     )
 
 
-def cluster(state: Path, live: Live) -> str:
-    """Ray, the actors and the API, all of it new; the API's base URL."""
-    live.stage("starting the cluster")
-    api_port, chunk_port = free_ports(2)
-    settings = ActorSettings(
-        state=state.resolve() / "state", api_port=api_port, chunk_port=chunk_port
-    )
-    connect(ClusterSettings())
-    wiring.initialise(settings)
-    wiring.start(settings)
-    url = run(ApiSettings(actors=settings, open_enrolment=True))
-    live.stage(f"the API listens at {url}")
-    return url
+class Session:
+    """One run: people's devices on one side of the API, the owner and an operator on the other."""
+
+    version: Version
+
+    def __init__(self, scenario: Scenario, there: Deployment, live: Live, cache: Cache) -> None:
+        self._scenario, self._there, self._live, self._cache = scenario, there, live, cache
+        self._devices = list(scenario.devices)
+        self._people = people(scenario)
+        self._fleet = Fleet(factory(scenario, there), self._people)
+        self._operator = Stillhouse([there.url], Identity.derive(b"operator"), Role.OPERATOR)
+
+    def run(self, trained: "Future[owner.Registration]") -> tuple[JobReport, ...]:
+        """Devices join, the owner registers, jobs run until each has ended; then the offers."""
+        self._operator.enrol()
+        self._fleet.add(self._devices)
+        self._submit("before_model")
+        self._live.stage("training the central model at its owner")
+        registration = trained.result()
+        self.version = self._register(registration)
+        self._submit("after_model")
+        self._live.stage("distilling")
+        statuses = self._watch()
+        if offers := [offer for d in self._devices if (offer := offered(d, statuses[d.name]))]:
+            self._live.stage("trying the counter-offers")
+            self._devices += offers
+            self._fleet.add(offers)
+            self._fleet.submit([each.name for each in offers], self._scenario.central_model)
+            statuses = self._watch()
+        return self._reports(statuses, registration)
+
+    def _submit(self, when: str) -> None:
+        chosen = [device.name for device in self._devices if device.submit == when]
+        self._fleet.submit(chosen, self._scenario.central_model)
+
+    def _register(self, registration: owner.Registration) -> Version:
+        """The owner uploads; the system measures, builds the family, and announces the version."""
+        self._live.stage("uploading the central model, sealed")
+        identity = Identity.derive(f"owner {self._scenario.seed}".encode())
+        with Stillhouse([self._there.url], identity, Role.OWNER) as client:
+            client.enrol()
+            spec = CentralModelSpec(
+                architecture=registration.architecture,
+                preprocessing=registration.preprocessing,
+                labels=registration.labels,
+                files={},
+            )
+            name = self._scenario.central_model
+            version = client.register(name, spec, registration.files())
+            self._live.stage("measuring the central model, building its family")
+            version = client.wait_available(version, BUILD_TIMEOUT_S, self._live.building)
+        if version.family_reused:
+            self._cache.reused.append("family")
+        return version
+
+    def _watch(self) -> dict[str, JobStatus]:
+        """Until every device has nothing left to do; where each job then stands."""
+        while True:
+            working = self._fleet.working()
+            standings = self._fleet.standings()
+            statuses = {
+                name: self._operator.status(standing.job_id)
+                for name, standing in standings.items()
+                if standing.job_id
+            }
+            self._live.jobs([row(standings[name], status) for name, status in statuses.items()])
+            if not working:
+                return statuses
+            time.sleep(POLL_S)
+
+    def _reports(
+        self, statuses: Mapping[str, JobStatus], registration: owner.Registration
+    ) -> tuple[JobReport, ...]:
+        """One row a job; the harness alone reads test recordings."""
+        standings = self._fleet.standings()
+        oracles = {
+            number: owner.oracle(registration, Recordings.from_parquet(person.test)).accuracy
+            for number, person in self._people.items()
+        }
+
+        def one(device: Device) -> JobReport:
+            status = statuses[device.name]
+            last = status.metrics[-1] if status.metrics else None
+            return job_report(
+                device,
+                standings[device.name],
+                status,
+                self.version.registered_accuracy,
+                self._fleet.score(device.name, last.student) if last else None,
+                oracles[device.person],
+                len(registration.public_windows),
+            )
+
+        return tuple(one(device) for device in self._devices)
 
 
-def session(
-    scenario: Scenario,
-    state: Path,
-    url: str,
-    trained: "Future[owner.Registration]",
-    live: Live,
-) -> tuple[tuple[JobReport, ...], int]:
-    """Devices join, the owner registers, jobs run until each has ended."""
-    persons = people(scenario)
-    host = new_host(scenario, state, url, persons)
-    ray.get(host.join.remote())
-    submit(host, scenario, "before_model")
-    live.stage("training the central model at its owner")
-    registration = trained.result()
-    version = register(scenario, url, registration, live)
-    submit(host, scenario, "after_model")
-    standings = watch(host, live)
-    rows = reports(scenario, url, host, standings, registration, version, persons)
-    return rows, version.size_bytes
-
-
-def people(scenario: Scenario) -> dict[str, Person]:
-    """The private recordings of each device's person."""
+def people(scenario: Scenario) -> dict[int, Person]:
+    """The private recordings of each person who has a device."""
     wrist, who = data.read(), data.people(scenario.seed)
 
-    def person(device: Device) -> Person:
-        own = data.client(wrist, who.clients[device.person], scenario.seed)
+    def person(number: int) -> Person:
+        own = data.client(wrist, who.clients[number], scenario.seed)
         return Person(own.train.to_parquet(), own.validation.to_parquet(), own.test.to_parquet())
 
-    return {device.name: person(device) for device in scenario.devices}
+    return {number: person(number) for number in {d.person for d in scenario.devices}}
 
 
-def new_host(scenario: Scenario, state: Path, url: str, persons: Mapping[str, Person]) -> Any:
-    """An EdgeHost actor with every device of the scenario."""
+def factory(scenario: Scenario, there: Deployment) -> Factory:
+    """What every device of the run is made with."""
     wrist, who = data.read(), data.people(scenario.seed)
     pre = owner.preprocessing(wrist.of(who.central))
-    factory = Factory(
-        url=url,
-        folder=state.resolve() / "devices",
+    return Factory(
+        url=there.url,
+        folder=there.state / "devices",
         seed=scenario.seed,
         architecture=owner.ARCHITECTURE,
         preprocessing=pre,
         public_windows=owner.public_windows(wrist.of(who.public), pre),
+        grid=there.settings.grid,
     )
-    actor = ray.remote(EdgeHost).options(name="edge-host", num_cpus=1, max_concurrency=4)
-    return actor.remote(factory, scenario.devices, dict(persons))
 
 
-def submit(host: Any, scenario: Scenario, when: str) -> None:
-    chosen = [device.name for device in scenario.devices if device.submit == when]
-    ray.get([host.submit.remote(name, scenario.central_model) for name in chosen])
+def offered(device: Device, status: JobStatus) -> Device | None:
+    """The same device with the best counter-offer as its profile; None where none was made."""
+    verdict = status.verdict
+    if verdict is None or verdict.kind is not VerdictKind.INFEASIBLE or not verdict.counter_offers:
+        return None
+    best = max(verdict.counter_offers, key=lambda offer: offer.chance)
+    relaxed = with_limit(device.profile, best.constraint, best.value)
+    changes = {
+        "name": f"{device.name}-offer",
+        "profile": relaxed,
+        "offer_of": device.name,
+        "feasible": None if device.feasible is None else True,
+        "binding_constraint": None,
+    }
+    return device.model_copy(update=changes)
 
 
-def register(scenario: Scenario, url: str, registration: owner.Registration, live: Live) -> Version:
-    """The owner uploads; the system measures, builds the family, and announces the version."""
-    live.stage("uploading the central model, sealed")
-    client = Stillhouse([url], Identity.derive(f"owner {scenario.seed}".encode()), Role.OWNER)
-    client.enrol()
-    spec = CentralModelSpec(
-        architecture=registration.architecture,
-        preprocessing=registration.preprocessing,
-        labels=registration.labels,
-        files={},
+def row(standing: Standing, status: JobStatus) -> Row:
+    """A job as it is shown while it runs."""
+    return Row(
+        name=standing.name,
+        doing=standing.doing,
+        round=status.round,
+        bytes_acknowledged=status.transfers.bytes_acknowledged,
+        bytes_promised=status.transfers.bytes,
+        wire_bytes=standing.wire_bytes,
+        verdict=status.verdict.kind if status.verdict else "",
     )
-    version = client.register(scenario.central_model, spec, registration.files())
-    live.stage("measuring the central model, building its family")
-    return client.wait_available(version, BUILD_TIMEOUT_S, live.building)
-
-
-def watch(host: Any, live: Live) -> tuple[Standing, ...]:
-    """Until every device has nothing left to do."""
-    live.stage("distilling")
-    while True:
-        working = ray.get(host.working.remote())
-        standings: tuple[Standing, ...] = ray.get(host.standings.remote())
-        live.devices(standings)
-        if not working:
-            return standings
-        time.sleep(POLL_S)
-
-
-def reports(
-    scenario: Scenario,
-    url: str,
-    host: Any,
-    standings: tuple[Standing, ...],
-    registration: owner.Registration,
-    version: Version,
-    persons: Mapping[str, Person],
-) -> tuple[JobReport, ...]:
-    """One row a job; the harness alone reads test recordings."""
-    operator = Stillhouse([url], Identity.derive(b"operator"), Role.OPERATOR)
-    operator.enrol()
-    by_name = {standing.name: standing for standing in standings}
-
-    def one(device: Device) -> JobReport:
-        standing = by_name[device.name]
-        status = operator.status(standing.job_id)
-        test = None
-        if status.metrics:
-            test = ray.get(host.score.remote(device.name, status.metrics[-1].student))
-        recordings = Recordings.from_parquet(persons[device.name].test)
-        return job_report(
-            device,
-            standing,
-            status,
-            version.registered_accuracy,
-            test,
-            owner.oracle(registration, recordings).accuracy,
-            len(registration.public_windows),
-        )
-
-    return tuple(one(device) for device in scenario.devices)
-
-
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

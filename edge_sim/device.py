@@ -54,6 +54,11 @@ class SimulatedWorkbench(Workbench):
         p50, p95 = np.percentile(nominal * np.exp(noise), (50, 95))
         return float(p50), float(p95)
 
+    def memory_bytes(self, card: ModelCard, student: Student, weights_bytes: int) -> int:
+        """As on any device, times what this one's runtime takes beyond that."""
+        counted = super().memory_bytes(card, student, weights_bytes)
+        return round(counted * self._model.memory_factor)
+
     def probe(self, work: ProbeWork) -> tuple[ProbeResult, ...]:
         """As on any device, within what this one really has."""
         memory = min(work.memory_bytes, self._model.memory_bytes)

@@ -16,8 +16,11 @@ class JobReport(Entity):
     client_id: str
     edge_model_profile_id: str
     device: str
+    person: int
+    offer_of: str | None
     submitted_before_model: bool
     feasible: bool | None
+    infeasible_by: str | None
     verdict: str
     binding_constraint: str | None
     rounds: int
@@ -46,7 +49,12 @@ class JobReport(Entity):
         """The verdict that the scenario wrote down beforehand; any, where it wrote none."""
         if self.feasible is None:
             return self.verdict in {kind.value for kind in VerdictKind} - {VerdictKind.ADJUST.value}
-        return self.verdict == (VerdictKind.MET if self.feasible else VerdictKind.INFEASIBLE)
+        if self.feasible:
+            return self.verdict == VerdictKind.MET
+        return (self.verdict, self.binding_constraint) == (
+            VerdictKind.INFEASIBLE,
+            self.infeasible_by,
+        )
 
     @property
     def holds(self) -> bool | None:
@@ -67,9 +75,9 @@ class Report(Entity):
 
     @property
     def kept(self) -> bool:
-        """Every verdict as expected, and no more sent than a tenth of the central model."""
-        small = all(job.bytes_sent <= self.central_model_bytes / 10 for job in self.jobs)
-        return small and all(job.as_expected for job in self.jobs)
+        """Every verdict as expected, and on average at most a tenth of the central model sent."""
+        mean = sum(job.bytes_sent for job in self.jobs) / len(self.jobs)
+        return mean <= self.central_model_bytes / 10 and all(job.as_expected for job in self.jobs)
 
 
 def job_report(
@@ -89,6 +97,9 @@ def job_report(
         client_id=standing.client_id,
         edge_model_profile_id=standing.profile_id,
         device=device.name,
+        person=device.person,
+        offer_of=device.offer_of,
+        infeasible_by=device.binding_constraint,
         submitted_before_model=device.submit == "before_model",
         feasible=device.feasible,
         verdict=verdict.kind if verdict else status.job.state,

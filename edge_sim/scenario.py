@@ -10,7 +10,9 @@ from typing import Literal, Self
 import yaml
 from pydantic import Field
 
-from stillhouse.entities import Entity, Name, Positive, ProfileSpec
+from edge_sim.wrist.central import EPOCHS
+from stillhouse.compress.container import FamilyGrid
+from stillhouse.entities import Constraint, Entity, Name, Positive, ProfileSpec
 
 
 class DeviceModel(Entity):
@@ -27,6 +29,9 @@ class DeviceModel(Entity):
     cache_factor: Positive = 1.25
     noise_sd: float = Field(default=0.03, ge=0, le=1)
     memory_bytes: int = Field(ge=1, description="what the device really has")
+    memory_factor: Positive = Field(
+        default=1.0, description="what its runtime takes, over weights and live activations"
+    )
     bandwidth_bytes_per_s: Positive = 125_000
 
 
@@ -37,8 +42,14 @@ class Device(Entity):
     person: int = Field(ge=0, description="place among the seed's client people")
     submit: Literal["before_model", "after_model"]
     feasible: bool | None
+    binding_constraint: Constraint | None = Field(
+        default=None, description="what makes it infeasible, written down beforehand"
+    )
     profile: ProfileSpec
     model: DeviceModel
+    offer_of: Name | None = Field(
+        default=None, description="the device whose counter-offer this one's profile is"
+    )
 
 
 class Scenario(Entity):
@@ -47,6 +58,8 @@ class Scenario(Entity):
     name: Name
     seed: int = Field(ge=0)
     central_model: Name
+    central_epochs: int = Field(default=EPOCHS, ge=1)
+    grid: FamilyGrid | None = Field(default=None, description="of the family; all 135 students")
     devices: tuple[Device, ...] = Field(min_length=1)
 
     @classmethod
@@ -57,5 +70,6 @@ class Scenario(Entity):
         """The same devices with other people: whether each is feasible is not known."""
         if seed == self.seed:
             return self
-        devices = tuple(d.model_copy(update={"feasible": None}) for d in self.devices)
+        unknown = {"feasible": None, "binding_constraint": None}
+        devices = tuple(device.model_copy(update=unknown) for device in self.devices)
         return self.model_copy(update={"seed": seed, "devices": devices})

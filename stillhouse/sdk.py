@@ -41,6 +41,7 @@ class Version(Entity):
     state: str
     why: str
     build_progress: float
+    family_reused: bool = False
     measured: Measured | None = None
 
     @property

@@ -59,6 +59,7 @@ class CentralModelVersion(Entity):
     why: str
     files: dict[str, bool]  # True once the whole file is there
     build_progress: float = 0.0  # share of the family's build; filled in by the API
+    family_reused: bool = False  # the family had been built before, from the same files
     measured: Measured | None
     model: CentralModel | None
 
@@ -83,6 +84,7 @@ class VersionRow:
     why: str = "waits for its files"
     measured: Measured | None = None
     model: CentralModel | None = None
+    family_reused: bool = False
 
     def document(self) -> CentralModelVersion:
         """The version as its owner sees it."""
@@ -93,6 +95,7 @@ class VersionRow:
             state=self.state,
             why=self.why,
             files={name: name in self.received for name in self.spec.files},
+            family_reused=self.family_reused,
             measured=self.measured,
             model=self.model,
         )
@@ -140,6 +143,7 @@ class FamilyBuilt:
     attempt: int
     model: CentralModel
     table: FamilyTable
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,9 @@ class VersionMeasured:
 @dataclass(frozen=True, slots=True)
 class TableStored:
     name: str
+    version: int
     table: FamilyTable
+    reused: bool
 
 
 ROWS = Codec(EnrolmentRow, PrincipalRow, NameRow, VersionRow, TableRow)
@@ -280,11 +286,10 @@ def evaluated(draft: Draft, _: Principal, command: Evaluated) -> Answer:
 
 def family_built(draft: Draft, _: Principal, command: FamilyBuilt) -> Answer:
     row = _under_way(draft, command, VersionState.BUILDING)
-    students = len(command.table.rows)
-    draft.emit(TableStored(row.name, command.table))
-    draft.emit(
-        VersionMoved(row.name, row.version, VersionState.AVAILABLE, f"a family of {students}")
-    )
+    origin = "built before, from the same files" if command.reused else "built"
+    why = f"a family of {len(command.table.rows)} students, {origin}"
+    draft.emit(TableStored(row.name, row.version, command.table, command.reused))
+    draft.emit(VersionMoved(row.name, row.version, VersionState.AVAILABLE, why))
     draft.emit(ModelAnnounced(row.name, command.model))
     return Answer(204)
 
@@ -369,7 +374,9 @@ def evolve(rows: Rows, event: Any) -> Mapping[str, Any]:
             return _changed(row, measured=event.measured)
         case TableStored():
             digest = event.table.family_digest
-            return {table_key(digest): TableRow(digest, event.table)}
+            row = get(rows, version_key(event.name, event.version), VersionRow)
+            table = TableRow(digest, event.table)
+            return {table_key(digest): table, **_changed(row, family_reused=event.reused)}
         case ModelAnnounced():
             row = get(rows, version_key(event.name, event.model.version), VersionRow)
             return _changed(row, model=event.model)

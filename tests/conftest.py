@@ -21,7 +21,7 @@ from cluster_house import House
 from actors import start as wiring
 from actors.settings import ActorSettings
 from cluster.connect import ClusterSettings, connect
-from edge_sim.demo import free_ports
+from edge_sim.deployment import free_ports
 from serve_app.deployment import ApiSettings, run
 
 

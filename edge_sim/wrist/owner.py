@@ -1,18 +1,23 @@
 """The owner of the demo: everything that the registration of a central model takes."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from cluster.sources import code_digest
+from edge_sim import wrist
 from edge_sim.wrist import data
 from edge_sim.wrist.central import EPOCHS, train_central
+from stillhouse import compress
 from stillhouse.compress.arch import build, load_weights, to_safetensors
 from stillhouse.compress.measure import Score, evaluate
 from stillhouse.compress.nested import FamilyRecipe
 from stillhouse.compress.recordings import Recordings
 from stillhouse.compress.windows import PublicWindows
-from stillhouse.entities import ArchitectureSpec, Preprocessing, VectorAxes
+from stillhouse.entities import ArchitectureSpec, Preprocessing, VectorAxes, digest_of
 
 ARCHITECTURE = ArchitectureSpec(
     id="resnet1d",
@@ -29,6 +34,8 @@ ARCHITECTURE = ArchitectureSpec(
 WINDOW, STEP = 100, 50  # samples: two seconds, half of it new
 ROTATION_SD_RAD = 0.3
 RECIPE = FamilyRecipe()  # what the system builds families with
+
+Keep = Callable[[str, Callable[[], bytes]], bytes]  # key, how to make it -> what was kept or made
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +62,38 @@ class Registration:
 
 
 def prepare(
-    seed: int, progress: Callable[[float], None] = lambda _: None, epochs: int = EPOCHS
+    seed: int,
+    progress: Callable[[float], None] = lambda _: None,
+    epochs: int = EPOCHS,
+    keep: Keep = lambda _, make: make(),
 ) -> Registration:
-    """Trains the central model of `seed` (about 16 s on one thread) and gathers its data sets."""
-    wrist, who = data.read(), data.people(seed)
-    training, public = wrist.of(who.central), wrist.of(who.public)
+    """Trains the central model of `seed` (about 16 s on one thread) and gathers its data sets.
+
+    `keep` may give back what an earlier run made under the same key.
+    """
+    everyone, who = data.read(), data.people(seed)
+    training, public = everyone.of(who.central), everyone.of(who.public)
     pre = preprocessing(training)
-    model = train_central(ARCHITECTURE, training, pre, seed, progress, epochs)
+
+    def train() -> bytes:
+        return to_safetensors(train_central(ARCHITECTURE, training, pre, seed, progress, epochs))
+
     return Registration(
-        weights=to_safetensors(model),
+        weights=keep(weights_key(seed, epochs), train),
         architecture=ARCHITECTURE,
         preprocessing=pre,
-        labels=wrist.labels,
+        labels=everyone.labels,
         training=training.to_parquet(),
         transfer=public.unlabelled().to_parquet(),
         evaluation=public.to_parquet(),
         public_windows=public_windows(public, pre),
     )
+
+
+def weights_key(seed: int, epochs: int) -> str:
+    """What the weights depend on: people, data, code, and the library that computed them."""
+    recordings = hashlib.sha256(data.FILE.read_bytes()).hexdigest()
+    return digest_of([seed, epochs, recordings, code_digest(wrist, compress), torch.__version__])
 
 
 def public_windows(public: Recordings, pre: Preprocessing) -> bytes:

@@ -9,7 +9,7 @@ import tiny
 from plant import Plant
 
 from actors.listener import listen
-from edge_sim.demo import free_ports
+from edge_sim.deployment import free_ports
 from edge_sim.host import EdgeHost, Factory, Person
 from edge_sim.scenario import Device, DeviceModel
 from stillhouse.entities import ProfileSpec, VerdictKind
