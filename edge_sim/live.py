@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: the stage, progress of the long steps, each job's row."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -51,6 +52,7 @@ class Live:
         self._baselines = self._progress.add_task("baselines", total=1.0, note="wait")
         self._screen = Screen(self._progress, console=console, refresh_per_second=4)
         self._said: dict[str, str] = {}
+        self._started = time.monotonic()
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -66,8 +68,9 @@ class Live:
         self._screen.stop()
 
     def stage(self, text: str) -> None:
-        """One line that stays."""
-        self._console.print(text, style="bold")
+        """One line that stays, behind the seconds since the start."""
+        seconds = time.monotonic() - self._started
+        self._console.print(f"{seconds:4.0f} s  {text}", style="bold", highlight=False)
 
     def training(self, share: float) -> None:
         self._progress.update(self._train, completed=share)

@@ -23,6 +23,7 @@ from stillhouse.enrolment import EnrolmentOffer, KeysInForce, Membership
 from stillhouse.entities import DistillationMetric, FamilyTable, Principal, Role
 from stillhouse.errors import Forbidden, NotFound
 from stillhouse.ids import client_hash, derived_id, principal_id
+from stillhouse.monitoring import MetricReceipt
 from stillhouse.rows import DistillationJobRow, KeyPair, PrincipalRow
 from stillhouse.vault import table_key
 from stillhouse.wire.identity import PublicKeys, seal_challenge, verify_enrolment
@@ -183,13 +184,13 @@ async def probes(
 
 
 @router.post(
-    "/distillation_jobs/{job_id}/metrics", status_code=202,
+    "/distillation_jobs/{job_id}/metrics", status_code=202, response_model=MetricReceipt,
     openapi_extra=described(DistillationMetric),
 )  # fmt: skip
 async def metrics(
     request: Request, job_id: str, body: DistillationMetric = body_of(DistillationMetric)
 ) -> Response:
-    """What the device measured; after the verdict it is kept and shown."""
+    """What the device measured; after the verdict it is kept, and can open a new job."""
     return respond(
         await backend(request).apply(job_id, asked(request, ReportMetrics(job_id, body)))
     )

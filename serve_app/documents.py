@@ -41,6 +41,8 @@ def job_status(job: DistillationJobRow, deliveries: Sequence[DeliveryRow]) -> Jo
         transfers=transfer_progress(deliveries),
         metrics=job.metrics,
         metrics_after_verdict=job.kept_metrics,
+        follows=job.follows,
+        followed_by=job.followed_by,
         judgement=job.judgement,
         verdict=job.verdict,
     )

@@ -40,12 +40,14 @@ def plan_input(
 ) -> PlanInput:
     """What `plan` (of the next round) and `judge` (of this one) read of a job and its device."""
     model = _model(job)
+    students = {row.student for row in table.rows}
     windows = model.transfer_input_count if model.transfer_inputs in owner.holdings else 0
     return PlanInput(
         spec=job.profile.spec,
         table=table,
         probes=job.probes,
         reports=job.metrics,
+        inherited=tuple(report for report in job.inherited if report.student in students),
         held=tuple(chunk.recipe for chunk in held_chunks(job, owner)),
         public_windows=windows,
         round=round,

@@ -360,3 +360,9 @@ class DistillationJob(Entity):
     verdict: Verdict | None
     submitted_at: float = Field(description="seconds since the epoch")
     deadline: float = Field(description="seconds since the epoch")
+    follows: str | None = Field(
+        default=None, description="the job whose student no longer held the profile"
+    )
+    followed_by: str | None = Field(
+        default=None, description="the job that a metric after the verdict opened"
+    )

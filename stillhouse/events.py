@@ -61,6 +61,8 @@ class JobSubmitted:
     profile: EdgeModelProfile
     at: float
     deadline: float
+    follows: str | None = None
+    inherited: tuple[DistillationMetric, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,17 @@ class MetricKept:
 
 
 @dataclass(frozen=True, slots=True)
+class JobFollowed:
+    """A metric after the verdict broke the profile, and opened the job `by`."""
+
+    job_id: str
+    profile_id: str
+    by: str
+    why: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     job_id: str
     verdict: Verdict
@@ -181,6 +194,7 @@ EVENTS = Codec(
     StudentInstalled,
     MetricReported,
     MetricKept,
+    JobFollowed,
     Judged,
     JobClosed,
     ModelAnnounced,

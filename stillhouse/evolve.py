@@ -19,6 +19,7 @@ from stillhouse.events import (
     Enrolled,
     EnrolmentOpened,
     JobClosed,
+    JobFollowed,
     JobMoved,
     JobsAdded,
     JobSubmitted,
@@ -51,6 +52,7 @@ from stillhouse.rows import (
 )
 
 Changes = Mapping[str, Any]
+KEPT_METRICS = 100  # of one job after its verdict: older ones are in its story alone
 
 
 def evolve(rows: Rows, event: Any) -> Changes:
@@ -106,7 +108,14 @@ def _submitted(rows: Rows, event: JobSubmitted) -> Changes:
     profile = get(rows, event.profile.id, ProfileRow)
     return {
         event.job_id: DistillationJobRow(
-            event.job_id, event.client_id, event.asked, event.profile, event.at, event.deadline
+            event.job_id,
+            event.client_id,
+            event.asked,
+            event.profile,
+            event.at,
+            event.deadline,
+            inherited=event.inherited,
+            follows=event.follows,
         ),
         owner.id: replace(owner, jobs=(*owner.jobs, event.job_id)),
         profile.profile.id: replace(profile, open_jobs=(*profile.open_jobs, event.job_id)),
@@ -181,7 +190,16 @@ def _metric(rows: Rows, event: MetricReported) -> Changes:
 
 def _metric_kept(rows: Rows, event: MetricKept) -> Changes:
     job = get(rows, event.job_id, DistillationJobRow)
-    return {job.id: replace(job, kept_metrics=(*job.kept_metrics, event.metric))}
+    newest = (*job.kept_metrics, event.metric)[-KEPT_METRICS:]
+    return {job.id: replace(job, kept_metrics=newest, kept=job.kept + 1)}
+
+
+def _followed(rows: Rows, event: JobFollowed) -> Changes:
+    profile = get(rows, event.profile_id, ProfileRow)
+    return {
+        **_job(rows, event.job_id, followed_by=event.by),
+        event.profile_id: replace(profile, followed_at=event.at),
+    }
 
 
 def _judged(rows: Rows, event: Judged) -> Changes:
@@ -192,9 +210,10 @@ def _closed(rows: Rows, event: JobClosed) -> Changes:
     job = get(rows, event.job_id, DistillationJobRow)
     profile = get(rows, job.profile.id, ProfileRow)
     left = tuple(id for id in profile.open_jobs if id != job.id)
+    last = job.id if event.state is JobState.ENDED else profile.last_ended
     return {
         job.id: replace(job, state=event.state, verdict=event.verdict),
-        profile.profile.id: replace(profile, open_jobs=left),
+        profile.profile.id: replace(profile, open_jobs=left, last_ended=last),
     }
 
 
@@ -234,6 +253,7 @@ APPLY: Mapping[type, Callable[[Rows, Any], Changes]] = {
     StudentInstalled: _installed,
     MetricReported: _metric,
     MetricKept: _metric_kept,
+    JobFollowed: _followed,
     Judged: _judged,
     JobClosed: _closed,
     ModelAnnounced: _announced,

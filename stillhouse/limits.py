@@ -7,7 +7,7 @@ limited by its drop below the registered accuracy; what is measured is held agai
 from math import floor as floor_of
 from math import log10
 
-from stillhouse.entities import Constraint, DistillationMetric, FamilyTable, ProfileSpec
+from stillhouse.entities import Constraint, DistillationMetric, ProfileSpec
 
 SIZES = (Constraint.STORAGE, Constraint.MEMORY, Constraint.TRAINING_MEMORY)
 LIFTED: dict[Constraint, float | None] = {
@@ -36,9 +36,9 @@ def lifted(spec: ProfileSpec, constraint: Constraint) -> ProfileSpec:
     return with_limit(spec, constraint, LIFTED[constraint])
 
 
-def accuracy_floor(spec: ProfileSpec, table: FamilyTable) -> float:
+def accuracy_floor(spec: ProfileSpec, registered: float) -> float:
     """The least accuracy that the profile accepts: below the registered one, never a person's."""
-    return table.registered_accuracy - spec.max_accuracy_drop
+    return registered - spec.max_accuracy_drop
 
 
 def measured(report: DistillationMetric, constraint: Constraint) -> float | None:

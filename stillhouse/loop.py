@@ -1,17 +1,16 @@
-"""The nine steps of the loop (SPEC): what each submission and result decides, in their order.
+"""Steps 3 to 9 of the loop (SPEC): what each submission and result decides, in their order.
 
-Which jobs a result creates is in `rounds`, what an event changes in `evolve`, and which moves
-follow by themselves in `draft`.
+Steps 1 and 2 are in `submission`, what comes after the verdict in `monitoring`. Which jobs a result
+creates is in `rounds`, what an event changes in `evolve`, and which moves follow by themselves in
+`draft`.
 """
 
 import hmac
 
 from stillhouse import jobs, rounds
 from stillhouse.authorization import owned
-from stillhouse.catalogue import resolve
 from stillhouse.commands import (
     Acknowledge,
-    Arrive,
     Compressed,
     Decided,
     Planned,
@@ -19,12 +18,10 @@ from stillhouse.commands import (
     ReportMetrics,
     ReportProbes,
     ReportProgress,
-    Submit,
 )
 from stillhouse.decisions import Answer, accepted
 from stillhouse.draft import Draft
 from stillhouse.entities import (
-    CentralModel,
     JobState,
     Principal,
     Verdict,
@@ -44,67 +41,22 @@ from stillhouse.events import (
     Calibrated,
     ChunkAcknowledged,
     DeliveryOpened,
-    JobSubmitted,
     Judged,
-    MetricKept,
     MetricReported,
-    ModelResolved,
     PlanMade,
     StudentInstalled,
 )
 from stillhouse.guards import current, over, own_job, running
 from stillhouse.jobs import Move, State
-from stillhouse.profiles import profile_of
+from stillhouse.monitoring import MetricReceipt, keep
 from stillhouse.rows import (
     DeliveryRow,
-    DistillationJobRow,
     PrincipalRow,
-    find,
     get,
 )
-from stillhouse.schedule import DEADLINE_S
+from stillhouse.submission import calibration_of
 
 PROBE = "probe"
-
-# --- 1 and 2: a job is submitted, and waits for its central model
-
-
-def submit(draft: Draft, who: Principal, command: Submit) -> Answer:
-    owned(who, command.client_id, command.client_id)
-    profile = profile_of(draft, who, command.client_id, command.profile_id).profile
-    if find(draft.rows, command.job_id, DistillationJobRow) is not None:
-        raise Conflict(f"job {command.job_id} exists")
-    asked = command.central_model_version
-    deadline = draft.now + DEADLINE_S
-    draft.emit(JobSubmitted(command.job_id, command.client_id, asked, profile, draft.now, deadline))
-    draft.add(command.job_id, rounds.opening())
-    arrive(draft, who, Arrive(command.job_id))
-    return accepted(draft.job(command.job_id).document(), 202)
-
-
-def arrive(draft: Draft, _: Principal, command: Arrive) -> Answer:
-    """Pin the model if it is there; until then the job waits."""
-    job = draft.job(command.job_id)
-    model = resolve(draft.rows, job.asked)
-    if job.state is not JobState.ACCEPTED or model is None:
-        return Answer(204)
-    known = get(draft.rows, job.client_id, PrincipalRow).calibrations.get(
-        calibration_of(job, model)
-    )
-    cause = f"{model.name}@{model.version} is available"
-    draft.emit(ModelResolved(job.id, model))
-    if known:
-        draft.emit(Calibrated(job.id, calibration_of(job, model), known))
-    for move in (Move.RELEASE, Move.SUCCEED):
-        draft.move(job.id, "await_model", move, cause)
-    draft.add(job.id, rounds.first_round(calibrated=bool(known)))
-    return Answer(204)
-
-
-def calibration_of(job: DistillationJobRow, model: CentralModel) -> str:
-    """What a calibration depends on: the networks' shapes, and how many threads run them."""
-    return digest_of([model.architecture.model_dump(), job.profile.spec.cpu_cores])
-
 
 # --- 3: the plan
 
@@ -113,7 +65,7 @@ def report_probes(draft: Draft, who: Principal, command: ReportProbes) -> Answer
     job = own_job(draft, who, command.job_id)
     current(job, PROBE, command.attempt)
     assert job.model is not None  # noqa: S101  a probe comes after the model
-    draft.emit(Calibrated(job.id, calibration_of(job, job.model), command.probes))
+    draft.emit(Calibrated(job.id, calibration_of(job.profile.spec, job.model), command.probes))
     draft.move(job.id, PROBE, Move.SUCCEED, f"{len(command.probes)} networks measured")
     return Answer(204)
 
@@ -204,8 +156,7 @@ def report_metrics(draft: Draft, who: Principal, command: ReportMetrics) -> Answ
     job = own_job(draft, who, command.job_id)
     metric = command.metric
     if job.state is JobState.ENDED:
-        draft.emit(MetricKept(job.id, metric))
-        return Answer(202)
+        return accepted(keep(draft, job, metric), 202)
     node = f"r{metric.round}.measure"
     if metric.round != job.round or node not in job.graph:
         raise StaleAttempt(f"job {job.id} is in round {job.round}, not {metric.round}")
@@ -215,7 +166,7 @@ def report_metrics(draft: Draft, who: Principal, command: ReportMetrics) -> Answ
         raise IllegalMove(f"{node} is {job.graph[node].state}")
     draft.emit(MetricReported(job.id, metric))
     draft.move(job.id, node, Move.SUCCEED, f"accuracy {metric.accuracy:.3f}")
-    return Answer(202)
+    return accepted(MetricReceipt(kept=False, why=f"it is judged in round {job.round}"), 202)
 
 
 # --- 8 and 9: analysed, adjusted, repeated

@@ -76,7 +76,7 @@ def _too_slow(outlook: Outlook) -> tuple[Constraint, str] | None:
     expected = exp(float(belief.latency.mean[fastest]))
     allowed = time_limit_ms(belief, spec)
     cause = Constraint.LATENCY if allowed == spec.latency_p95_ms else Constraint.ENERGY
-    known = f"{len(belief.given.reports)} reports" if belief.given.reports else "the probes"
+    known = f"{len(belief.given.seen)} reports" if belief.given.seen else "the probes"
     return cause, (
         f"No student that fits is fast enough: by {known}, {belief.students[fastest]} takes "
         f"{expected:.3g} ms, and {cause} allows {allowed:.3g} ms."
@@ -87,7 +87,7 @@ def _measured_too_large(outlook: Outlook) -> tuple[Constraint, str] | None:
     if (outlook.fits & ~outlook.too_large).any():
         return None
     spec = outlook.spec
-    for report in reversed(outlook.belief.given.reports):
+    for report in reversed(outlook.belief.given.seen):
         over = [c for c in missed(spec, outlook.floor, report) if c is not Constraint.ACCURACY]
         if over:
             value, allowed = measured(report, over[0]) or 0.0, limit(spec, over[0])

@@ -25,7 +25,7 @@ from stillhouse.entities import (
     ProfileSpec,
     Student,
 )
-from stillhouse.limits import SIZES, accuracy_floor, limit, missed
+from stillhouse.limits import SIZES, accuracy_floor, limit, measured, missed
 
 Mask = NDArray[np.bool_]
 
@@ -42,12 +42,19 @@ class PlanInput(Entity):
     table: FamilyTable
     probes: tuple[ProbeResult, ...]
     reports: tuple[DistillationMetric, ...] = ()
+    inherited: tuple[DistillationMetric, ...] = ()  # of an earlier job: they tell costs alone
     held: tuple[ChunkRecipe, ...] = ()  # chunks that the device holds already
     public_windows: int = 0  # transfer inputs installed on the device
     round: int = 1
     next_action: Action | None = None  # what the last judgement asked for
     max_rounds: int = 8
     seed: int = 0
+
+    @property
+    def seen(self) -> tuple[DistillationMetric, ...]:
+        """All that tells what a student costs there, oldest first. What it is accurate at after
+        training for this job, `reports` alone tell."""
+        return (*self.inherited, *self.reports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +114,20 @@ def believe(given: PlanInput) -> Belief:
     """Fit both posteriors to all that the device has measured."""
     rows, reports = given.table.rows, given.reports
     needs = {size: np.array([getattr(row, size.value) for row in rows], float) for size in SIZES}
-    power = [r.energy_mj / r.latency_p95_ms for r in reports if r.energy_mj is not None]
+    power = [r.energy_mj / r.latency_p95_ms for r in given.seen if r.energy_mj is not None]
     return Belief(
         given=given,
         points=cost.coordinates(given.table),
         needs=needs,
         accuracy=cost.accuracy(given.table, reports),
-        latency=cost.latency(given.table, given.probes, reports),
+        latency=cost.latency(given.table, given.probes, given.seen),
         power=median(power) if power else None,
     )
 
 
 def look(belief: Belief, spec: ProfileSpec) -> Outlook:
     """The outlook under `spec`, which need not be the limits that the reports came from."""
-    floor = accuracy_floor(spec, belief.given.table)
+    floor = accuracy_floor(spec, belief.given.table.registered_accuracy)
     fits = np.logical_and.reduce([belief.needs[size] <= limit(spec, size) for size in SIZES])
     too_large, too_small = _ruled_out(belief, spec, floor)
     accurate = belief.accuracy.above(floor)
@@ -171,24 +178,36 @@ def _ruled_out(belief: Belief, spec: ProfileSpec, floor: float) -> tuple[Mask, M
     was too inaccurate, by more than noise explains."""
     points, given = belief.points, belief.given
     too_large, too_small = np.zeros((2, len(points)), bool)
-    seen = cost.positions(given.table, [report.student for report in given.reports])
-    for index, report in zip(seen, given.reports, strict=True):
+    places = cost.positions(given.table, [report.student for report in given.seen])
+    for index, report in zip(places, given.seen, strict=True):
         here = points[index]
-        if _far_too_large(spec, floor, report):
+        if set(clearly_missed(spec, floor, report)) - {Constraint.ACCURACY}:
             # A slow path for quantised weights says nothing of fp32, which takes another.
             same_path = (points[:, -1] < 32) == (here[-1] < 32)
             too_large |= (points >= here).all(1) & same_path
+    places = cost.positions(given.table, [report.student for report in given.reports])
+    for index, report in zip(places, given.reports, strict=True):
         if report.accuracy < floor - 2 * cost.standard_error(report):
-            too_small |= (points <= here).all(1)
+            too_small |= (points <= points[index]).all(1)
     return too_large, too_small
 
 
-def _far_too_large(spec: ProfileSpec, floor: float, report: DistillationMetric) -> bool:
-    misses = missed(spec, floor, report)
-    sizes = Constraint.STORAGE in misses or Constraint.MEMORY in misses
-    slow = report.latency_p95_ms > LATENCY_SLACK * spec.latency_p95_ms
-    energy = LATENCY_SLACK * limit(spec, Constraint.ENERGY)
-    return sizes or slow or (report.energy_mj or 0) > energy
+def clearly_missed(
+    spec: ProfileSpec, floor: float, report: DistillationMetric
+) -> tuple[Constraint, ...]:
+    """The limits missed by more than noise explains: sizes at all, latency and energy beyond
+    LATENCY_SLACK, accuracy by more than two standard errors."""
+
+    def beyond_noise(constraint: Constraint) -> bool:
+        match constraint:
+            case Constraint.ACCURACY:
+                return report.accuracy < floor - 2 * cost.standard_error(report)
+            case Constraint.LATENCY | Constraint.ENERGY:
+                value = measured(report, constraint) or 0.0
+                return value > LATENCY_SLACK * limit(spec, constraint)
+        return True
+
+    return tuple(c for c in missed(spec, floor, report) if beyond_noise(c))
 
 
 def _spent(belief: Belief, spec: ProfileSpec, floor: float, accurate: Floats) -> Mask:

@@ -73,6 +73,8 @@ class PrincipalRow:
 class ProfileRow:
     profile: EdgeModelProfile
     open_jobs: tuple[str, ...] = ()
+    last_ended: str | None = None  # the job whose verdict is in force
+    followed_at: float | None = None  # when a metric after a verdict last opened a job
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,11 @@ class DistillationJobRow:
     plans: tuple[Plan, ...] = ()
     deliveries: tuple[str, ...] = ()
     metrics: tuple[DistillationMetric, ...] = ()
-    kept_metrics: tuple[DistillationMetric, ...] = ()  # that came after the verdict
+    inherited: tuple[DistillationMetric, ...] = ()  # what broke the profile of the job it follows
+    kept_metrics: tuple[DistillationMetric, ...] = ()  # after the verdict: the newest
+    kept: int = 0  # how many came after the verdict
+    follows: str | None = None
+    followed_by: str | None = None
     judgement: Verdict | None = None  # the last round's, ADJUST included
     verdict: Verdict | None = None
 
@@ -123,6 +129,8 @@ class DistillationJobRow:
             verdict=self.verdict,
             submitted_at=self.submitted_at,
             deadline=self.deadline,
+            follows=self.follows,
+            followed_by=self.followed_by,
         )
 
 

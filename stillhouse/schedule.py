@@ -12,6 +12,7 @@ DEVICE_LEASE_S = 3600.0  # without progress; every progress report renews it
 DEADLINE_S = 7 * 86400.0  # of a distillation job
 DELIVERY_LIFETIME_S = 7 * 86400.0  # of a manifest
 MAX_ROUNDS = 8
+FOLLOW_UP_S = 86400.0  # of a profile: at most one job that a metric opens in that time
 
 
 def lease_s(job: Job) -> float:

@@ -1,8 +1,8 @@
 """The shard's rules: what each command decides. Pure; time, ids and drawn secrets are arguments.
 
 `step` changes nothing and never scans: it raises NotLoaded for rows that `reads` did not name. A
-command that is refused leaves no event. The handlers are in `loop`, `profiles`, `enrolment`,
-`faults` and `catalogue`; what an event changes is in `evolve`.
+command that is refused leaves no event. The handlers are in `submission`, `loop`, `profiles`,
+`enrolment`, `faults` and `catalogue`; what an event changes is in `evolve`.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,7 +45,6 @@ from stillhouse.evolve import evolve, index
 from stillhouse.faults import cancel, effect_failed, expire
 from stillhouse.loop import (
     acknowledge,
-    arrive,
     compressed,
     decided,
     planned,
@@ -53,13 +52,13 @@ from stillhouse.loop import (
     report_metrics,
     report_probes,
     report_progress,
-    submit,
 )
 from stillhouse.profiles import create_profile, delete_profile, replace_profile
 from stillhouse.rows import (
     ROWS,
     Rows,
 )
+from stillhouse.submission import arrive, submit
 
 __all__ = ["decode", "encode", "encode_event", "evolve", "index", "reads", "step", "stream"]
 

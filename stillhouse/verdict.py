@@ -97,7 +97,7 @@ def _measurements(outlook: Outlook, report: DistillationMetric) -> str:
         value, allowed = measured(report, name), limit(given.spec, name)
         if value is not None and allowed < float("inf"):
             words.append(f"{name} {in_words(name, value)} of {in_words(name, allowed)}")
-    upto = given.reports[: given.reports.index(report) + 1]
+    upto = (*given.inherited, *given.reports[: given.reports.index(report) + 1])
     ratio = cost.measured_over_predicted(given.table, given.probes, upto)
     if not 1 / SURPRISE < ratio < SURPRISE:
         words.append(f"{ratio:.2g} times the predicted latency")

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulated import FAMILY, Device
+from simulated import FAMILY, REGISTERED, Device
 
 from stillhouse.entities import Constraint, ProfileSpec
 from stillhouse.limits import accuracy_floor, in_words, lifted, limit, missed, rounded_up
@@ -16,7 +16,7 @@ SPEC = ProfileSpec(
     max_accuracy_drop=0.03,
     energy_mj=6,
 )
-FLOOR = accuracy_floor(SPEC, FAMILY)
+FLOOR = accuracy_floor(SPEC, REGISTERED)
 REPORT = (
     Device(power_w=1.0)
     .report(FAMILY, FAMILY.rows[0].student, 1)

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated import FAMILY, Device, Story, live, random_case, spec_of, truly_meets
+from simulated import FAMILY, REGISTERED, Device, Story, live, random_case, spec_of, truly_meets
 
 from stillhouse.entities import Action, Constraint, Plan, VerdictKind
 from stillhouse.limits import accuracy_floor, missed
@@ -80,7 +80,7 @@ def test_when_no_student_is_left_the_best_one_stays():
 
 def check(story: Story) -> None:
     """What holds of every story: it ended, and never repeats without need."""
-    spec, floor = story.given.spec, accuracy_floor(story.given.spec, FAMILY)
+    spec, floor = story.given.spec, accuracy_floor(story.given.spec, REGISTERED)
     *before, end = story.verdicts
     assert end.kind is not VerdictKind.ADJUST
     assert all(verdict.kind is VerdictKind.ADJUST for verdict in before)

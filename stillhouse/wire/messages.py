@@ -229,7 +229,13 @@ class JobStatus(Entity):
     plans: tuple[Plan, ...]
     transfers: TransferProgress
     metrics: tuple[DistillationMetric, ...]
-    metrics_after_verdict: tuple[DistillationMetric, ...]
+    metrics_after_verdict: tuple[DistillationMetric, ...] = Field(description="the newest 100")
+    follows: str | None = Field(
+        default=None, description="the job whose student no longer held the profile"
+    )
+    followed_by: str | None = Field(
+        default=None, description="the job that a metric after the verdict opened"
+    )
     judgement: Verdict | None
     verdict: Verdict | None
 

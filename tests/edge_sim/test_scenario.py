@@ -7,22 +7,25 @@ import yaml
 from pydantic import ValidationError
 
 from edge_sim.scenario import DeviceModel, Scenario
+from stillhouse.entities import Constraint
 
 DEMO = Path(__file__).parents[2] / "configs" / "scenarios" / "demo.yaml"
 
 
-def test_the_demo_has_one_person_with_three_devices_of_which_one_is_hopeless() -> None:
-    scenario = Scenario.load(DEMO)
-    assert {device.person for device in scenario.devices} == {0}
-    assert sorted(str(device.feasible) for device in scenario.devices) == ["False", "True", "True"]
-    assert [device.submit for device in scenario.devices].count("before_model") == 1
+def test_the_demo_has_three_people_eight_devices_and_one_that_nothing_can_meet() -> None:
+    devices = Scenario.load(DEMO).devices
+    assert {device.person for device in devices} == {0, 1, 2}
+    assert len({device.profile.fingerprint() for device in devices}) == len(devices) == 8
+    assert [device.submit for device in devices].count("before_model") == 1
+    hopeless = [(d.name, d.binding_constraint) for d in devices if not d.feasible]
+    assert hopeless == [("tag", Constraint.LATENCY)]
 
 
 def test_under_another_seed_nobody_knows_what_is_feasible() -> None:
     scenario = Scenario.load(DEMO)
     other = scenario.with_seed(scenario.seed + 1)
     assert other.seed == scenario.seed + 1
-    assert {device.feasible for device in other.devices} == {None}
+    assert {(d.feasible, d.binding_constraint) for d in other.devices} == {(None, None)}
     assert [d.profile for d in other.devices] == [d.profile for d in scenario.devices]
 
 
