@@ -6,6 +6,7 @@ before it (I2), replay of the committed events gives the very rows, and a repeat
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from fakes import memory, rules
@@ -54,6 +55,7 @@ from stillhouse.errors import NotFound, StillhouseError
 from stillhouse.events import EVENTS
 from stillhouse.jobs import ON_CLUSTER, OVER, Job, Kind, State
 from stillhouse.rows import DeliveryRow, DistillationJobRow
+from stillhouse.schedule import FOLLOW_UP_S
 
 NAMES = ("wrist", "ankle")
 PROBES = (ProbeResult(student=STUDENT, latency_p50_ms=1, latency_p95_ms=2),)
@@ -70,6 +72,7 @@ class Story(RuleBasedStateMachine):
         self.now = 1000.0
         self.count = 0
         self.job_ids: list[str] = []
+        self.followed: list[float] = []  # when a metric opened a job
         self.said: list[tuple[Request, Answer]] = []
         for who in (ALICE, BOB):
             for command in enrolled(who):
@@ -87,7 +90,13 @@ class Story(RuleBasedStateMachine):
             assert self.everything() == before
         else:
             self.said.append((request, answer))
+            self.opened_by_a_metric(answer.document)
         return answer
+
+    def opened_by_a_metric(self, document: Any) -> None:
+        if isinstance(document, dict) and document.get("opened_job"):
+            self.job_ids.append(document["opened_job"])
+            self.followed.append(self.now)
 
     def everything(self) -> dict[str, bytes]:
         return dict(self.journal._volume.rows)
@@ -169,11 +178,21 @@ class Story(RuleBasedStateMachine):
         job = data.draw(st.sampled_from([job for job in self.all_jobs() if job.plans]))
         self.do(owner(job), ReportMetrics(job.id, metric(job.round + shift)))
 
+    @precondition(lambda self: any(job.verdict for job in self.all_jobs()))
+    @rule(data=st.data(), accuracy=st.sampled_from([0.9, 0.6]))
+    def measure_after_the_verdict(self, data: st.DataObject, accuracy: float) -> None:
+        job = data.draw(st.sampled_from([job for job in self.all_jobs() if job.verdict]))
+        late = metric(1).model_copy(update={"accuracy": accuracy})
+        answer = self.do(owner(job), ReportMetrics(job.id, late))
+        assert isinstance(answer, Answer)
+        assert answer.document["kept"]
+        assert accuracy < 0.87 or not answer.document["opened_job"]
+
     @precondition(lambda self: self.nodes({Kind.DECIDE}, State.RUNNING))
     @rule(kind=st.sampled_from([VerdictKind.ADJUST, VerdictKind.ADJUST, *VerdictKind]))
     def decided(self, kind: VerdictKind) -> None:
         job, node = self.nodes({Kind.DECIDE}, State.RUNNING)[0]
-        verdict = Verdict(kind=kind, why="because")
+        verdict = Verdict(kind=kind, why="because", student=STUDENT)
         self.do(SYSTEM, Decided(job.id, node.id, node.attempt, verdict))
 
     @rule(data=st.data(), steps=st.integers(1, 8))
@@ -202,7 +221,8 @@ class Story(RuleBasedStateMachine):
                 case Kind.MEASURE:
                     command = ReportMetrics(job.id, metric(job.round))
                 case Kind.DECIDE:
-                    verdict = Verdict(kind=VerdictKind.ADJUST, why="not yet")
+                    kind = data.draw(st.sampled_from([VerdictKind.ADJUST, VerdictKind.MET]))
+                    verdict = Verdict(kind=kind, why="because", student=STUDENT)
                     command = Decided(*place, verdict)
             who = SYSTEM if node.kind in ON_CLUSTER else owner(job)
             assert isinstance(self.do(who, command), Answer)
@@ -310,6 +330,25 @@ class Story(RuleBasedStateMachine):
             if job.state not in (JobState.ACCEPTED, JobState.RUNNING):
                 assert {node.state for node in job.graph.values()} <= OVER
                 assert (job.verdict is not None) == (job.state is JobState.ENDED)
+
+    @invariant()
+    def a_job_that_a_metric_opened_knows_the_one_before_it(self) -> None:
+        jobs = {job.id: job for job in self.all_jobs()}
+        following = [job for job in jobs.values() if job.follows]
+        assert len(following) == len(self.followed)
+        for job in following:
+            old = jobs[job.follows]
+            assert old.followed_by in jobs
+            assert old.verdict.kind is VerdictKind.MET
+            assert (old.client_id, old.asked) == (job.client_id, job.asked)
+        for old in jobs.values():
+            assert old.followed_by is None or jobs[old.followed_by].follows == old.id
+
+    @invariant()
+    def metrics_open_at_most_one_job_a_day(self) -> None:
+        for who in (ALICE, BOB):
+            at = sorted(j.submitted_at for j in self.all_jobs() if j.follows and owner(j) == who)
+            assert all(after - before >= FOLLOW_UP_S for before, after in pairwise(at))
 
     def teardown(self) -> None:
         """I3: at its deadline at the latest, every job ends."""

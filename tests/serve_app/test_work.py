@@ -174,11 +174,16 @@ def test_a_measurement_after_the_verdict_is_kept_and_shown(walk: Walk) -> None:
     walk.fetch()
     walk.train()
     walk.measure()
-    assert walk.measure(accuracy=0.1).status_code == 202
+    receipt = walk.measure(accuracy=0.1).json()
+    assert receipt["kept"]
     status = walk.device.status(walk.job)
     assert [metric.accuracy for metric in status.metrics] == [0.95]
     assert [metric.accuracy for metric in status.metrics_after_verdict] == [0.1]
     assert status.verdict.kind == "MET"
+    assert status.followed_by == status.job.followed_by == receipt["opened_job"]
+    follower = walk.device.status(receipt["opened_job"])
+    assert (follower.follows, follower.job.state) == (walk.job, "RUNNING")
+    assert "probe" not in {node.id for node in follower.graph}
 
 
 def test_the_manifest_is_the_same_bytes_every_time(walk: Walk) -> None:
