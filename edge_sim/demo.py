@@ -17,7 +17,7 @@ from edge_sim.wrist import data, owner
 from stillhouse.compress.container import FamilyGrid
 from stillhouse.compress.recordings import Recordings
 from stillhouse.entities import CentralModelSpec, Role, VerdictKind
-from stillhouse.limits import with_limit
+from stillhouse.limits import with_limits
 from stillhouse.sdk import Stillhouse, Version
 from stillhouse.wire.identity import Identity
 from stillhouse.wire.messages import JobStatus
@@ -178,7 +178,7 @@ def offered(device: Device, status: JobStatus) -> Device | None:
     if verdict is None or verdict.kind is not VerdictKind.INFEASIBLE or not verdict.counter_offers:
         return None
     best = max(verdict.counter_offers, key=lambda offer: offer.chance)
-    relaxed = with_limit(device.profile, best.constraint, best.value)
+    relaxed = with_limits(device.profile, best.limits)
     changes = {
         "name": f"{device.name}-offer",
         "profile": relaxed,

@@ -124,7 +124,8 @@ def job_report(
         link_seconds=standing.wire_bytes / device.model.bandwidth_bytes_per_s,
         why=verdict.why if verdict else failure(status),
         counter_offers=tuple(
-            f"{offer.constraint} {offer.value:g} for {offer.student} (P {offer.chance:.2f})"
+            f"{', '.join(f'{c} {value:g}' for c, value in offer.limits.items())} "
+            f"for {offer.student} (P {offer.chance:.2f})"
             for offer in (verdict.counter_offers if verdict else ())
         ),
     )

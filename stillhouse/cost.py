@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillhouse.entities import DistillationMetric, FamilyTable, ProbeResult, Student
+from stillhouse.limits import standard_error
 
 Floats = NDArray[np.float64]
 
@@ -134,13 +135,6 @@ def distinct(reports: Sequence[DistillationMetric]) -> list[DistillationMetric]:
     """Without repeats of one result: the same student on the same held-out data is no new fact."""
     unique = {(*_point(r.student), r.accuracy, r.samples): r for r in reversed(reports)}
     return list(reversed(unique.values()))
-
-
-def standard_error(report: DistillationMetric) -> float:
-    """Of the measured accuracy: what the device says, but never less than that of independent
-    samples with two added, one right and one wrong: a bootstrap of 100 % finds no spread at all."""
-    share = (report.accuracy * report.samples + 1) / (report.samples + 2)
-    return max(report.accuracy_se, sqrt(share * (1 - share) / report.samples))
 
 
 def measured_over_predicted(

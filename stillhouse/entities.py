@@ -95,7 +95,8 @@ class Student(Entity):
     bits: Literal[4, 8, 32]
 
     def __str__(self) -> str:
-        return f"w{self.width:g} d{'-'.join(map(str, self.depths))} int{self.bits}"
+        number = "fp" if self.bits == 32 else "int"
+        return f"w{self.width:g} d{'-'.join(map(str, self.depths))} {number}{self.bits}"
 
     def within(self, other: "Student") -> bool:
         """True if this student is nowhere larger than `other`."""
@@ -257,7 +258,7 @@ class Action(StrEnum):
 
     DELIVER = "deliver"  # new chunks, then train and measure
     TRAIN = "train"  # nothing new to send
-    MEASURE = "measure"  # the measurement was too noisy to decide on
+    MEASURE = "measure"  # nothing new: a limit of time or energy was missed by noise at most
 
 
 class Plan(Entity):
@@ -287,10 +288,11 @@ class Constraint(StrEnum):
 
 
 class CounterOffer(Entity):
-    """A relaxed limit under which some student would do, with the probability that it does."""
+    """Relaxed limits under which some student would do, with the probability that it does."""
 
-    constraint: Constraint
-    value: float
+    limits: dict[Constraint, float] = Field(
+        description="one or two, to be put into the profile; its other limits stay"
+    )
     chance: Fraction
     student: Student
 

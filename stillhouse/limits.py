@@ -4,12 +4,14 @@ A `Constraint` is spelt like its field in `ProfileSpec`, so a limit is read by i
 limited by its drop below the registered accuracy; what is measured is held against the floor.
 """
 
+from collections.abc import Mapping
 from math import floor as floor_of
-from math import log10
+from math import log10, sqrt
 
 from stillhouse.entities import Constraint, DistillationMetric, ProfileSpec
 
 SIZES = (Constraint.STORAGE, Constraint.MEMORY, Constraint.TRAINING_MEMORY)
+LATENCY_SLACK = 1.06  # above this, a missed latency is not noise: larger students are out, too
 LIFTED: dict[Constraint, float | None] = {
     Constraint.STORAGE: 1 << 50,
     Constraint.MEMORY: 1 << 50,
@@ -26,14 +28,15 @@ def limit(spec: ProfileSpec, constraint: Constraint) -> float:
     return float("inf") if value is None else value
 
 
-def with_limit(spec: ProfileSpec, constraint: Constraint, value: float | None) -> ProfileSpec:
-    """The same profile with one other limit."""
-    return ProfileSpec.model_validate({**spec.model_dump(), constraint.value: value})
+def with_limits(spec: ProfileSpec, limits: Mapping[Constraint, float | None]) -> ProfileSpec:
+    """The same profile with some other limits."""
+    changed = {constraint.value: value for constraint, value in limits.items()}
+    return ProfileSpec.model_validate({**spec.model_dump(), **changed})
 
 
-def lifted(spec: ProfileSpec, constraint: Constraint) -> ProfileSpec:
-    """The profile as if this limit were not there."""
-    return with_limit(spec, constraint, LIFTED[constraint])
+def lifted(spec: ProfileSpec, *constraints: Constraint) -> ProfileSpec:
+    """The profile as if these limits were not there."""
+    return with_limits(spec, {constraint: LIFTED[constraint] for constraint in constraints})
 
 
 def accuracy_floor(spec: ProfileSpec, registered: float) -> float:
@@ -70,6 +73,31 @@ def missed(spec: ProfileSpec, floor: float, report: DistillationMetric) -> tuple
         return value > limit(spec, constraint)
 
     return tuple(constraint for constraint in Constraint if misses(constraint))
+
+
+def clearly_missed(
+    spec: ProfileSpec, floor: float, report: DistillationMetric
+) -> tuple[Constraint, ...]:
+    """The limits missed by more than noise explains: sizes at all, latency and energy beyond
+    LATENCY_SLACK, accuracy by more than its standard error."""
+
+    def beyond_noise(constraint: Constraint) -> bool:
+        match constraint:
+            case Constraint.ACCURACY:
+                return report.accuracy < floor - standard_error(report)
+            case Constraint.LATENCY | Constraint.ENERGY:
+                value = measured(report, constraint) or 0.0
+                return value > LATENCY_SLACK * limit(spec, constraint)
+        return True
+
+    return tuple(c for c in missed(spec, floor, report) if beyond_noise(c))
+
+
+def standard_error(report: DistillationMetric) -> float:
+    """Of the measured accuracy: what the device says, but never less than that of independent
+    samples with two added, one right and one wrong: a bootstrap of 100 % finds no spread at all."""
+    share = (report.accuracy * report.samples + 1) / (report.samples + 2)
+    return max(report.accuracy_se, sqrt(share * (1 - share) / report.samples))
 
 
 def rounded_up(value: float) -> float:

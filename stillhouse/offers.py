@@ -1,8 +1,10 @@
 """Why no student can do, and which limit would have to give: solve again without each of them."""
 
-from math import exp, inf
+from collections.abc import Iterable
+from itertools import combinations
+from math import exp, inf, log, sqrt
 
-from stillhouse.entities import Constraint, CounterOffer, Verdict, VerdictKind
+from stillhouse.entities import Constraint, CounterOffer, ProfileSpec, Verdict, VerdictKind
 from stillhouse.limits import (
     LIFTED,
     SIZES,
@@ -12,7 +14,7 @@ from stillhouse.limits import (
     measured,
     missed,
     rounded_up,
-    with_limit,
+    with_limits,
 )
 from stillhouse.outlook import TIE, Outlook, look, time_limit_ms
 
@@ -20,7 +22,10 @@ HOPELESS = 0.005  # a smaller chance is none
 OFFER = 0.9  # the chance at which a relaxed limit is offered
 OFFER_SLACK = 0.1  # where even lifting it falls short of that: this far below what lifting brings
 WORTH_OFFERING = 0.5
+LEAST_DROP = 0.01  # of accuracy: a smaller one counts as this where growth is compared
 OWN_REPORTS = 2  # before accuracy can rule out everything: the first may be bad luck
+
+Limits = dict[Constraint, float]
 
 
 def infeasible(outlook: Outlook) -> Verdict | None:
@@ -46,9 +51,16 @@ def infeasible(outlook: Outlook) -> Verdict | None:
 
 def counter_offers(outlook: Outlook) -> tuple[CounterOffer, ...]:
     """For each limit that would do it alone: the least value at which some student has a chance of
-    `OFFER`, rounded up, with the student and the chance that a plan under it would have."""
-    offers = [_offer(outlook, constraint) for constraint in _declared(outlook)]
-    return tuple(offer for offer in offers if offer is not None)
+    `OFFER`, rounded up, with the student and the chance that a plan under it would have. Where none
+    of them brings that chance, the cheapest two limits that bring more together are there too."""
+    declared = [c for c in Constraint if limit(outlook.spec, c) < inf]
+    alone = _offers(outlook, ((constraint,) for constraint in declared))
+    best = max((offer.chance for offer in alone), default=0.0)
+    if best >= OFFER:
+        return tuple(alone)
+    pairs = [p for p in _offers(outlook, combinations(declared, 2)) if p.chance > best]
+    pairs.sort(key=lambda offer: (offer.chance < OFFER, _stretch(outlook.spec, offer.limits)))
+    return (*alone, *pairs[:1])
 
 
 def _too_big(outlook: Outlook) -> tuple[Constraint, str] | None:
@@ -112,13 +124,9 @@ def _hopeless(outlook: Outlook) -> tuple[Constraint, str] | None:
     )
 
 
-def _declared(outlook: Outlook) -> list[Constraint]:
-    return [c for c in Constraint if limit(outlook.spec, c) < inf]
-
-
 def _binding(outlook: Outlook) -> Constraint | None:
     """The limit whose fall alone restores the best chance; where nothing fits, one of size."""
-    eligible = _declared(outlook)
+    eligible = [c for c in Constraint if limit(outlook.spec, c) < inf]
     if not outlook.fits.any():
         eligible = [constraint for constraint in eligible if constraint in SIZES]
     chances = {
@@ -129,41 +137,69 @@ def _binding(outlook: Outlook) -> Constraint | None:
     return best if chances[best] >= HOPELESS else None
 
 
-def _offer(outlook: Outlook, constraint: Constraint) -> CounterOffer | None:
-    free = look(outlook.belief, lifted(outlook.spec, constraint))
+def _offers(outlook: Outlook, relaxing: Iterable[tuple[Constraint, ...]]) -> list[CounterOffer]:
+    offers = (_offer(outlook, constraints) for constraints in relaxing)
+    return [offer for offer in offers if offer is not None]
+
+
+def _offer(outlook: Outlook, relaxing: tuple[Constraint, ...]) -> CounterOffer | None:
+    """The least change of these limits, and of no other, that gives some student its chance."""
+    spec, free = outlook.spec, look(outlook.belief, lifted(outlook.spec, *relaxing))
     best = free.chance[free.open].max(initial=0.0)
     if best < WORTH_OFFERING:
         return None
     wanted = OFFER / (1 - TIE) if best > OFFER / (1 - TIE) else best - OFFER_SLACK
     able = map(int, (free.open & (free.chance >= wanted)).nonzero()[0])
-    needed = min(_needed(free, constraint, index, wanted) for index in able)
-    if needed <= limit(outlook.spec, constraint):
-        return None  # another limit is in the way
-    value = min(rounded_up(needed), LIFTED[constraint] or inf)
-    relaxed = look(outlook.belief, with_limit(outlook.spec, constraint, value))
+    needed = [_needed(free, relaxing, index, wanted) for index in able]
+    # A limit that need not give is not what is in the way.
+    changes = [each for each in needed if all(each[c] > limit(spec, c) for c in relaxing)]
+    changes.sort(key=lambda each: _stretch(spec, each))
+    tried = (_under(outlook, each, wanted) for each in changes)
+    return next((offer for offer in tried if offer is not None), None)
+
+
+def _under(outlook: Outlook, needed: Limits, wanted: float) -> CounterOffer | None:
+    """What would be planned under these limits, rounded up, if that has the chance `wanted`."""
+    limits = {c: min(rounded_up(value), LIFTED[c] or inf) for c, value in needed.items()}
+    relaxed = look(outlook.belief, with_limits(outlook.spec, limits))
     index = relaxed.choice()
-    if relaxed.chance[index] < wanted * (1 - TIE):
-        return None
-    student = outlook.belief.students[index]
     chance = float(relaxed.chance[index])
-    return CounterOffer(constraint=constraint, value=value, chance=chance, student=student)
+    if chance < wanted * (1 - TIE):
+        return None
+    return CounterOffer(limits=limits, chance=chance, student=outlook.belief.students[index])
 
 
-def _needed(free: Outlook, constraint: Constraint, index: int, wanted: float) -> float:
-    """The limit under which student `index` has the chance `wanted`, where `free` has none."""
+def _needed(free: Outlook, relaxing: tuple[Constraint, ...], index: int, wanted: float) -> Limits:
+    """The limits under which student `index` has the chance `wanted`, where `free` has none."""
     belief = free.belief
     share = min(wanted / float(free.chance[index]), 0.999)
-    match constraint:
-        case Constraint.LATENCY:
-            return exp(belief.latency.quantile(index, share))
-        case Constraint.ENERGY:
-            return exp(belief.latency.quantile(index, share)) * (belief.power or 0.0)
-        case Constraint.ACCURACY:
-            registered = belief.given.table.registered_accuracy
-            return registered - belief.accuracy.quantile(index, 1 - share)
-    return float(belief.needs[constraint][index])
+    if Constraint.ACCURACY in relaxing and set(relaxing) & {Constraint.LATENCY, Constraint.ENERGY}:
+        share = sqrt(share)  # each of the two must leave the other its part of the doubt
+
+    def needed(constraint: Constraint) -> float:
+        match constraint:
+            case Constraint.LATENCY:
+                return exp(belief.latency.quantile(index, share))
+            case Constraint.ENERGY:
+                return exp(belief.latency.quantile(index, share)) * (belief.power or 0.0)
+            case Constraint.ACCURACY:
+                registered = belief.given.table.registered_accuracy
+                return registered - belief.accuracy.quantile(index, 1 - share)
+        return float(belief.needs[constraint][index])
+
+    return {constraint: needed(constraint) for constraint in relaxing}
+
+
+def _stretch(spec: ProfileSpec, limits: Limits) -> float:
+    """How much is asked for: the factors by which the limits grow, multiplied (in logarithms)."""
+    return sum(
+        log(max(value, LEAST_DROP) / max(limit(spec, constraint), LEAST_DROP))
+        if constraint is Constraint.ACCURACY
+        else log(value / limit(spec, constraint))
+        for constraint, value in limits.items()
+    )
 
 
 def _in_words(offer: CounterOffer) -> str:
-    value = in_words(offer.constraint, offer.value)
-    return f"With {offer.constraint} {value}, {offer.student} would do (chance {offer.chance:.0%})."
+    limits = " and ".join(f"{c} {in_words(c, value)}" for c, value in offer.limits.items())
+    return f"With {limits}, {offer.student} would do (chance {offer.chance:.0%})."

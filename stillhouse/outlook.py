@@ -25,14 +25,20 @@ from stillhouse.entities import (
     ProfileSpec,
     Student,
 )
-from stillhouse.limits import SIZES, accuracy_floor, limit, measured, missed
+from stillhouse.limits import (
+    SIZES,
+    accuracy_floor,
+    clearly_missed,
+    limit,
+    missed,
+    standard_error,
+)
 
 Mask = NDArray[np.bool_]
 
 ACCEPT = 0.7  # chance of the accuracy at which a measurement within all limits is believed
 TIE = 0.02  # chances whose ratio is this close to 1 are the same: fewest new bytes decide
 REPORTS_PER_STUDENT = 3  # the first, and at most two repeats
-LATENCY_SLACK = 1.06  # above this, a missed latency is not noise: larger students are out, too
 
 
 class PlanInput(Entity):
@@ -155,17 +161,20 @@ def time_limit_ms(belief: Belief, spec: ProfileSpec) -> float:
 def repeat(spec: ProfileSpec, floor: float, trials: list[DistillationMetric]) -> Action | None:
     """What doing the same student again could still gain, from all `trials` of it; None: nothing.
 
-    Bounded, and None as soon as the same result has come back: so no loop stays with one student.
+    The held-out recordings stay the same, so a second measurement tells of noise in time and energy
+    alone: one that is missed by no more than that is measured once more. An accuracy missed by no
+    more than its standard error is trained for, until a result comes back or the trials are used
+    up: so no loop stays with one student.
     """
     last = trials[-1]
-    if len(trials) >= REPORTS_PER_STUDENT or len(cost.distinct(trials)) < len(trials):
+    misses = missed(spec, floor, last)
+    if not misses or clearly_missed(spec, floor, last):
         return None
-    match missed(spec, floor, last):
-        case ():
-            return Action.MEASURE
-        case (Constraint.ACCURACY,) if last.accuracy >= floor - cost.standard_error(last):
-            return Action.TRAIN
-    return None
+    if misses == (Constraint.ACCURACY,):
+        new = len(trials) < REPORTS_PER_STUDENT and len(cost.distinct(trials)) == len(trials)
+        return Action.TRAIN if new else None
+    noise_alone = Constraint.ACCURACY not in misses and len(trials) == 1
+    return Action.MEASURE if noise_alone else None
 
 
 def trials_of(given: PlanInput, student: Student) -> list[DistillationMetric]:
@@ -187,27 +196,9 @@ def _ruled_out(belief: Belief, spec: ProfileSpec, floor: float) -> tuple[Mask, M
             too_large |= (points >= here).all(1) & same_path
     places = cost.positions(given.table, [report.student for report in given.reports])
     for index, report in zip(places, given.reports, strict=True):
-        if report.accuracy < floor - 2 * cost.standard_error(report):
+        if report.accuracy < floor - 2 * standard_error(report):
             too_small |= (points <= points[index]).all(1)
     return too_large, too_small
-
-
-def clearly_missed(
-    spec: ProfileSpec, floor: float, report: DistillationMetric
-) -> tuple[Constraint, ...]:
-    """The limits missed by more than noise explains: sizes at all, latency and energy beyond
-    LATENCY_SLACK, accuracy by more than two standard errors."""
-
-    def beyond_noise(constraint: Constraint) -> bool:
-        match constraint:
-            case Constraint.ACCURACY:
-                return report.accuracy < floor - 2 * cost.standard_error(report)
-            case Constraint.LATENCY | Constraint.ENERGY:
-                value = measured(report, constraint) or 0.0
-                return value > LATENCY_SLACK * limit(spec, constraint)
-        return True
-
-    return tuple(c for c in missed(spec, floor, report) if beyond_noise(c))
 
 
 def _spent(belief: Belief, spec: ProfileSpec, floor: float, accurate: Floats) -> Mask:

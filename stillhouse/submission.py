@@ -43,9 +43,7 @@ def open_job(
         raise Conflict(f"job {id} exists")
     deadline = draft.now + DEADLINE_S
     client = profile.client_id
-    draft.emit(
-        JobSubmitted(id, client, asked, profile, draft.now, deadline, follows, inherited)
-    )
+    draft.emit(JobSubmitted(id, client, asked, profile, draft.now, deadline, follows, inherited))
     draft.add(id, rounds.opening())
     pin(draft, draft.job(id))
 

@@ -6,7 +6,7 @@ after `max_rounds` the best student stays.
 
 from stillhouse import cost
 from stillhouse.entities import Action, Constraint, DistillationMetric, Verdict, VerdictKind
-from stillhouse.limits import in_words, limit, measured, missed
+from stillhouse.limits import in_words, limit, measured, missed, standard_error
 from stillhouse.offers import counter_offers, infeasible
 from stillhouse.outlook import ACCEPT, Outlook, PlanInput, believe, look, repeat, trials_of
 
@@ -55,12 +55,10 @@ def _adjust(outlook: Outlook, report: DistillationMetric) -> Verdict:
     found = f"Measured {_measurements(outlook, report)}."
     match action:
         case Action.MEASURE:
-            why = (
-                f"Within every limit, but the true accuracy is high enough only with a chance of "
-                f"{_belief_in(outlook, report):.0%}: measure again. {found}"
-            )
+            missed_by_noise = _misses(outlook, report)
+            why = f"{missed_by_noise} by no more than noise explains: measure once more. {found}"
         case Action.TRAIN:
-            why = f"Missed the accuracy by less than its SE: train longer. {found}"
+            why = f"Missed the accuracy by less than its standard error: train longer. {found}"
         case _:
             why = f"{_misses(outlook, report)}: try another student. {found}"
     return Verdict(kind=VerdictKind.ADJUST, why=why, student=report.student, next_action=action)
@@ -83,14 +81,19 @@ def _merit(outlook: Outlook, report: DistillationMetric) -> tuple[int, float]:
 
 def _misses(outlook: Outlook, report: DistillationMetric) -> str:
     names = missed(outlook.spec, outlook.floor, report)
-    return f"Missed {', '.join(names)}" if names else "Repeating this student shows nothing new"
+    if names:
+        return f"Missed {' and '.join(names)}"
+    return (
+        f"Within every limit, but the true accuracy is high enough only with a chance of "
+        f"{_belief_in(outlook, report):.0%}"
+    )
 
 
 def _measurements(outlook: Outlook, report: DistillationMetric) -> str:
     """Every number beside its limit, and the latency beside its prediction if that was far off."""
     given = outlook.belief.given
     words = [
-        f"accuracy {report.accuracy:.3f} (SE {cost.standard_error(report):.3f}) for at least "
+        f"accuracy {report.accuracy:.3f} (SE {standard_error(report):.3f}) for at least "
         f"{outlook.floor:.3f}"
     ]
     for name in (Constraint.LATENCY, Constraint.MEMORY, Constraint.STORAGE, Constraint.ENERGY):

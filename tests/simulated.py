@@ -92,6 +92,7 @@ class Device:
     spread: float = 0.008  # of single students
     samples: int = 150
     power_w: float | None = None
+    same_windows: float | None = None  # held out: the share of the noise that all students share
     seed: int = 0
 
     def noise(self, *parts: float) -> np.random.Generator:
@@ -116,11 +117,21 @@ class Device:
             for p, ms in zip(table.probes, measured, strict=True)
         )
 
+    def measured_accuracy(self, row: StudentFacts, round: int) -> float:
+        """On other held-out recordings each round; with `same_windows` on the same in each."""
+        true, windows = self.true_accuracy(row), self.samples
+        if self.same_windows is None:
+            rng = self.noise(3, round, row.layers, row.macs)
+            return rng.binomial(windows, true) / windows
+        shared = self.noise(4).standard_normal()
+        own = self.noise(5, row.layers, row.macs, row.student.bits).standard_normal()
+        drawn = sqrt(self.same_windows) * shared + sqrt(1 - self.same_windows) * own
+        right = true * windows + sqrt(true * (1 - true) * windows) * drawn
+        return min(max(int(right + 0.5), 0), windows) / windows
+
     def report(self, table: FamilyTable, student: Student, round: int) -> DistillationMetric:
-        """Each round measures on other held-out recordings."""
         row = table.facts(student)
-        rng = self.noise(3, round, row.layers, row.macs)
-        right = rng.binomial(self.samples, self.true_accuracy(row)) / self.samples
+        right = self.measured_accuracy(row, round)
         latency = self.latency_ms(row, student.bits, round)
         return DistillationMetric(
             round=round,

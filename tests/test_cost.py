@@ -10,6 +10,7 @@ from simulated import FAMILY, LARGE_FAMILY, Device
 
 from stillhouse import cost
 from stillhouse.entities import DistillationMetric, ProbeResult, Student
+from stillhouse.limits import standard_error
 
 SMALL = Student(width=0.25, depths=(1, 1), bits=8)
 LARGE = Student(width=1.0, depths=(3, 3), bits=8)
@@ -119,7 +120,7 @@ def test_a_perfect_score_is_not_certain():
         .report(FAMILY, SMALL, 1)
         .model_copy(update={"accuracy": 1.0, "accuracy_se": 0.0, "samples": 100})
     )
-    assert 0.005 < cost.standard_error(perfect) < 0.02
+    assert 0.005 < standard_error(perfect) < 0.02
 
 
 def test_measured_over_predicted_is_the_surprise_of_the_last_report():

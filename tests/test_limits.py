@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 from simulated import FAMILY, REGISTERED, Device
 
 from stillhouse.entities import Constraint, ProfileSpec
-from stillhouse.limits import accuracy_floor, in_words, lifted, limit, missed, rounded_up
+from stillhouse.limits import (
+    accuracy_floor,
+    clearly_missed,
+    in_words,
+    lifted,
+    limit,
+    missed,
+    rounded_up,
+)
 
 SPEC = ProfileSpec(
     cpu_cores=1,
@@ -40,6 +48,22 @@ def test_a_measurement_at_every_limit_misses_none():
 )
 def test_each_limit_can_be_missed_alone(constraint, update):
     assert missed(SPEC, FLOOR, REPORT.model_copy(update=update)) == (constraint,)
+
+
+@pytest.mark.parametrize(
+    ("update", "beyond"),
+    [
+        ({"latency_p95_ms": 3.17}, ()),
+        ({"latency_p95_ms": 3.19}, (Constraint.LATENCY,)),
+        ({"energy_mj": 6.3}, ()),
+        ({"energy_mj": 6.4}, (Constraint.ENERGY,)),
+        ({"accuracy": 0.89}, ()),  # of .91, with a standard error of .023
+        ({"accuracy": 0.88}, (Constraint.ACCURACY,)),
+        ({"storage_bytes": 40_001}, (Constraint.STORAGE,)),
+    ],
+)
+def test_noise_explains_a_small_miss_but_never_one_of_size(update, beyond):
+    assert clearly_missed(SPEC, FLOOR, REPORT.model_copy(update=update)) == beyond
 
 
 def test_energy_that_was_not_measured_or_not_limited_misses_nothing():

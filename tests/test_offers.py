@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from simulated import FAMILY, Device, live, random_case, spec_of
 
 from stillhouse.entities import Constraint, Plan, ProfileSpec, Verdict, VerdictKind
-from stillhouse.limits import SIZES, limit, with_limit
+from stillhouse.limits import SIZES, in_words, limit, with_limits
+from stillhouse.offers import OFFER, OFFER_SLACK, WORTH_OFFERING
 from stillhouse.planner import PlanInput, plan
 
 SMALLEST = min(FAMILY.rows, key=lambda row: row.storage_bytes)
@@ -25,13 +26,21 @@ def test_a_size_below_that_of_every_student_binds_before_any_round(constraint):
     verdict = refused(spec_of(**{constraint.value: 1500}))
     assert verdict.binding_constraint is constraint
     assert "1.5 kB" in verdict.why
-    assert [offer.constraint for offer in verdict.counter_offers] == [constraint]
+    alone, *pair = verdict.counter_offers
+    assert set(alone.limits) == {constraint}
+    assert all(alone.chance < OFFER <= offer.chance for offer in pair)
 
 
-def test_two_sizes_too_small_leave_no_single_offer_but_say_what_is_needed():
+def test_two_sizes_too_small_are_offered_together():
     verdict = refused(spec_of(storage_bytes=1000, memory_bytes=1000))
     assert verdict.binding_constraint in SIZES
-    assert verdict.counter_offers == ()
+    (offer,) = verdict.counter_offers
+    assert set(offer.limits) == {Constraint.STORAGE, Constraint.MEMORY}
+    assert offer.limits[Constraint.STORAGE] >= SMALLEST.storage_bytes
+    assert offer.limits[Constraint.MEMORY] >= SMALLEST.memory_bytes
+    assert offer.chance > WORTH_OFFERING  # of this person's accuracy nothing is known yet
+    words = " and ".join(f"{c} {in_words(c, value)}" for c, value in offer.limits.items())
+    assert f"With {words}, {offer.student} would do" in verdict.why
     assert "storage_bytes is 1 kB" in verdict.why
     assert "memory_bytes is 1 kB" in verdict.why
 
@@ -57,8 +66,9 @@ def test_the_impossible_watch_is_shown_after_one_round_with_a_latency_that_would
     assert story.end.kind is VerdictKind.INFEASIBLE
     assert len(story.plans) == 1
     assert story.end.binding_constraint is Constraint.LATENCY
-    offer = next(o for o in story.end.counter_offers if o.constraint is Constraint.LATENCY)
-    assert 23 < offer.value < 28
+    (offer,) = story.end.counter_offers
+    assert set(offer.limits) == {Constraint.LATENCY}
+    assert 23 < offer.limits[Constraint.LATENCY] < 28
     assert offer.chance >= 0.9
 
 
@@ -69,7 +79,7 @@ def test_accuracy_can_rule_out_everything_only_after_two_reports():
     assert story.end.binding_constraint is Constraint.ACCURACY
     assert len(story.given.reports) == 2
     (offer,) = story.end.counter_offers
-    assert 0.35 < offer.value < 0.6
+    assert 0.35 < offer.limits[Constraint.ACCURACY] < 0.6
 
 
 def test_memory_that_a_device_measures_above_the_table_can_bind():
@@ -94,10 +104,14 @@ def test_under_a_counter_offer_there_is_a_plan_with_its_student_and_chance(seed,
     device, spec = random_case(seed, int8_gain)
     story = live(FAMILY, spec, device)
     for offer in story.end.counter_offers:
-        assert offer.value > limit(spec, offer.constraint)
-        relaxed = with_limit(spec, offer.constraint, offer.value)
+        assert all(value > limit(spec, c) for c, value in offer.limits.items())
+        relaxed = with_limits(spec, offer.limits)
         made = plan(story.given.model_copy(update={"spec": relaxed, "next_action": None}))
         assert isinstance(made, Plan)
         assert made.student == offer.student
         assert made.chance == offer.chance
-        assert offer.chance > 0.39
+        assert offer.chance > WORTH_OFFERING - OFFER_SLACK - 0.02
+    *alone, last = story.end.counter_offers or (None,)
+    if last is not None and len(last.limits) == 2:
+        assert all(len(offer.limits) == 1 and offer.chance < last.chance for offer in alone)
+        assert all(offer.chance < OFFER for offer in alone)

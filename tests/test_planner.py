@@ -85,8 +85,8 @@ def test_a_near_miss_trains_the_same_student_longer_and_sends_nothing():
     assert made.training.steps == 2 * STEPS
 
 
-def test_an_uncertain_measurement_is_repeated_without_training():
-    made = planned(with_report(0.91, Action.MEASURE))
+def test_a_measurement_is_repeated_without_training():
+    made = planned(with_report(0.95, Action.MEASURE))
     assert made.action is Action.MEASURE
     assert made.student == planned(START).student
     assert made.training.steps == 0

@@ -1,4 +1,4 @@
-"""A family small enough to build in a second: three waves on three axes, 16 students."""
+"""A family small enough to build in a second: three waves on three axes, 24 students."""
 
 from functools import lru_cache
 
@@ -41,7 +41,7 @@ PRE = Preprocessing(
 SPEC = CentralModelSpec(
     architecture=ARCHITECTURE, preprocessing=PRE, labels=("slow", "medium", "fast"), files={}
 )
-GRID = FamilyGrid(widths=(0.5, 1.0), depths=((1, 2), (1, 2)), bits=(4, 8))
+GRID = FamilyGrid(widths=(0.5, 1.0), depths=((1, 2), (1, 2)), bits=(4, 8, 32))
 RECIPE = FamilyRecipe(epochs=2, labelled=12, unlabelled=4, public_windows=20)
 REGISTERED = (0.8, 0.05)
 
@@ -91,6 +91,11 @@ family = lru_cache(build_tiny)
 
 def student(width: float, first: int, second: int, bits: int = 8) -> Student:
     return Student(width=width, depths=(first, second), bits=bits)
+
+
+def shape(width: float, first: int, second: int) -> Student:
+    """A shape of network, as `GRID.shapes()` has it: the student that is not quantised."""
+    return student(width, first, second, bits=32)
 
 
 def step(base: Student | None, student: Student) -> WeightsRecipe:

@@ -20,7 +20,15 @@ from pydantic import Field, ValidationError
 from safetensors.numpy import load, save
 
 from stillhouse.compress.layout import Role, network
-from stillhouse.compress.quantize import Codes, Floats, decode, high_planes, packed_length, steps
+from stillhouse.compress.quantize import (
+    FLOAT_BITS,
+    Codes,
+    Floats,
+    decode,
+    high_planes,
+    packed_length,
+    steps,
+)
 from stillhouse.compress.windows import PublicWindows
 from stillhouse.entities import (
     ArchitectureSpec,
@@ -37,9 +45,9 @@ from stillhouse.errors import Refusal, VerificationFailed
 class FamilyGrid(Entity):
     """The points of a family: shares of the channels, depths of each stage, bits of the weights."""
 
-    widths: tuple[float, ...] = (0.25, 0.5, 1.0)
-    depths: tuple[tuple[int, ...], ...] = ((1, 3), (1, 3))
-    bits: tuple[Literal[4, 8], ...] = (4, 8)
+    widths: tuple[float, ...] = (0.25, 0.375, 0.5, 0.75, 1.0)
+    depths: tuple[tuple[int, ...], ...] = ((1, 2, 3), (1, 2, 3))
+    bits: tuple[Literal[4, 8, 32], ...] = (4, 8, 32)
 
     def students(self) -> tuple[Student, ...]:
         """Every point, the smallest first; bits vary fastest."""
@@ -75,14 +83,16 @@ class Family:
     """The nested students of one central model version.
 
     `codes` uint8 and `scales` float32 by the name of a weight, `vectors` by the name of another
-    shared tensor, all of the largest student; `statistics` by student and name. `logits` float32
-    [windows, classes] are the central model's on `public`.
+    shared tensor, all of the largest student; `floats` are the weights themselves, if the grid has
+    students that are not quantised; `statistics` by student and name. `logits` float32 [windows,
+    classes] are the central model's on `public`.
     """
 
     header: FamilyHeader
     codes: Mapping[str, Codes]
     scales: Mapping[str, Floats]
     vectors: Mapping[str, Floats]
+    floats: Mapping[str, Floats]
     statistics: Mapping[Student, Mapping[str, Floats]]
     public: PublicWindows
     logits: Floats
@@ -104,12 +114,14 @@ class Family:
         )
 
     def weights(self, student: Student) -> dict[str, Floats]:
-        """Tensors of `student` by name, quantised and decoded; without its statistics."""
+        """Tensors of `student` by name, its weights as it computes with them; no statistics."""
         header, found = self.header, {}
         edges = block_edges(header.architecture, header.grid.widths)
         for tensor in network(header.architecture, student).tensors():
             name, corner = tensor.name, tuple(map(slice, tensor.shape))
-            if tensor.role is Role.WEIGHT:
+            if tensor.role is Role.WEIGHT and student.bits == FLOAT_BITS:
+                found[name] = self.floats[name][corner]
+            elif tensor.role is Role.WEIGHT:
                 codes = high_planes(self.codes[name], student.bits)
                 step = steps(self.scales[name], edges[name], codes.ndim, student.bits)
                 found[name] = decode(codes, step, student.bits)[corner]
@@ -123,7 +135,7 @@ class Family:
         edges = block_edges(header.architecture, header.grid.widths)
         for tensor in network(header.architecture, student).tensors():
             count = math.prod(tensor.shape)
-            if tensor.role is Role.WEIGHT:
+            if tensor.role is Role.WEIGHT and student.bits != FLOAT_BITS:
                 blocks = edges[tensor.name].index(tensor.shape[1]) + 1
                 size += packed_length(count, student.bits) + 4 * tensor.shape[0] * blocks
             else:
@@ -137,7 +149,7 @@ class Family:
             "public/scales": self.public.scales,
             "logits": self.logits,
         }
-        for kind in ("codes", "scales", "vectors"):
+        for kind in ("codes", "scales", "vectors", "floats"):
             tensors |= {f"{kind}/{name}": value for name, value in getattr(self, kind).items()}
         for index, student in enumerate(self.header.grid.students()):
             own = self.statistics[student]
@@ -169,6 +181,7 @@ class Family:
             codes=of("codes/"),
             scales=of("scales/"),
             vectors=of("vectors/"),
+            floats=of("floats/"),
             statistics={
                 student: of(f"statistics/{index}/")
                 for index, student in enumerate(header.grid.students())
@@ -197,6 +210,8 @@ def _shapes(header: FamilyHeader, public: tuple[int, ...]) -> dict[str, tuple[in
         if tensor.role is Role.WEIGHT:
             shapes[f"codes/{tensor.name}"] = tensor.shape
             shapes[f"scales/{tensor.name}"] = (tensor.shape[0], len(edges[tensor.name]))
+            if FLOAT_BITS in header.grid.bits:
+                shapes[f"floats/{tensor.name}"] = tensor.shape
         elif tensor.role is Role.VECTOR:
             shapes[f"vectors/{tensor.name}"] = tensor.shape
     for index, student in enumerate(header.grid.students()):

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,9 +13,15 @@ from stillhouse.compress.arch import build, load_state, load_weights, weights_of
 from stillhouse.compress.container import Family, FamilyGrid, FamilyHeader, block_edges
 from stillhouse.compress.importance import sort_channels
 from stillhouse.compress.layout import Role, network
-from stillhouse.compress.measure import activation_bytes, logits, operations, training_bytes
+from stillhouse.compress.measure import (
+    Operations,
+    activation_bytes,
+    logits,
+    operations,
+    training_bytes,
+)
 from stillhouse.compress.nested import FamilyRecipe, NestedStudents, recalibrate, train_nested
-from stillhouse.compress.quantize import BITS, Floats, block_scales, encode, steps
+from stillhouse.compress.quantize import BITS, FLOAT_BITS, Floats, block_scales, encode, steps
 from stillhouse.compress.recordings import Integers, Recordings
 from stillhouse.compress.sampler import WindowSampler
 from stillhouse.compress.slices import weights_chunk
@@ -26,7 +32,7 @@ from stillhouse.errors import Invalid
 __all__ = ["RECIPE", "Family", "FamilyGrid", "FamilyRecipe", "build_family"]
 
 RECIPE = FamilyRecipe()
-TRAINING_SHARE = 0.9  # of a build's time, for its progress
+TRAINING_SHARE = 0.7  # of a build's time, for its progress
 PRIOR_GAIN = 0.01  # what training on a device brings on average (WRIST: a prior without labels)
 PRIOR_SLOPE = 0.5  # what a point of agreement with the central model is worth
 
@@ -94,7 +100,7 @@ def _quantised(
 ) -> Family:
     """The family without what each student has of its own."""
     edges, tensors = block_edges(header.architecture, header.grid.widths), weights_of(shared)
-    codes, scales, vectors = {}, {}, {}
+    codes, scales, vectors, floats = {}, {}, {}, {}
     for tensor in network(header.architecture).tensors():
         value = tensors[tensor.name]
         if tensor.role is Role.WEIGHT:
@@ -102,9 +108,11 @@ def _quantised(
             scales[tensor.name] = block_scales(value, blocks)
             step = steps(scales[tensor.name], blocks, value.ndim, BITS)
             codes[tensor.name] = encode(value, step)
+            if FLOAT_BITS in header.grid.bits:
+                floats[tensor.name] = value
         elif tensor.role is Role.VECTOR:
             vectors[tensor.name] = value
-    return Family(header, codes, scales, vectors, {}, public, soft)
+    return Family(header, codes, scales, vectors, floats, {}, public, soft)
 
 
 def _measured(
@@ -127,27 +135,56 @@ def _measured(
         )
         progress(TRAINING_SHARE + (1 - TRAINING_SHARE) * index / len(students))
     whole, best = replace(family, statistics=statistics), max(agreement.values())
-    rows = tuple(_facts(whole, s, agreement[s], agreement[s] - best) for s in students)
+    costs = {shape: _shape_cost(whole.header, shape) for shape in family.header.grid.shapes()}
+    rows = tuple(
+        _facts(whole, s, costs[shape_of(family.header.grid, s)], agreement[s], best)
+        for s in students
+    )
     return replace(whole, header=family.header.model_copy(update={"rows": rows}))
 
 
-def _facts(family: Family, student: Student, agreement: float, behind: float) -> StudentFacts:
-    """`behind` is the student's agreement less the best student's."""
-    header, model = family.header, build(family.header.architecture, student)
-    shape = (len(header.preprocessing.mean), header.preprocessing.window)
+@dataclass(frozen=True, slots=True)
+class ShapeCost:
+    """What a network takes whatever the bits of its weights."""
+
+    parameters: int
+    operations: Operations
+    activation_bytes: int
+    training_bytes: int
+
+
+def shape_of(grid: FamilyGrid, student: Student) -> Student:
+    """The student of the same shape in `grid.shapes()`."""
+    return student.model_copy(update={"bits": max(grid.bits)})
+
+
+def _shape_cost(header: FamilyHeader, shape: Student) -> ShapeCost:
+    model = build(header.architecture, shape)
+    window = (len(header.preprocessing.mean), header.preprocessing.window)
+    return ShapeCost(
+        parameters=sum(p.numel() for p in model.parameters()),
+        operations=operations(model, window),
+        activation_bytes=activation_bytes(model, window),
+        training_bytes=training_bytes(model, window, TrainingRecipe.model_fields["batch"].default),
+    )
+
+
+def _facts(
+    family: Family, student: Student, cost: ShapeCost, agreement: float, best: float
+) -> StudentFacts:
+    """`best` is the agreement of the student that agrees most."""
+    header, stored = family.header, family.stored_bytes(student)
     chunks = weights_chunks(header.grid.students(), student)
-    stored, cost = family.stored_bytes(student), operations(model, shape)
-    accuracy = header.registered_accuracy + PRIOR_GAIN + PRIOR_SLOPE * behind
+    accuracy = header.registered_accuracy + PRIOR_GAIN + PRIOR_SLOPE * (agreement - best)
     return StudentFacts(
         student=student,
         accuracy=min(1.0, max(0.0, accuracy)),
         agreement=agreement,
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=cost.parameters,
         wire_bytes=sum(len(weights_chunk(family, recipe)) for recipe in chunks),
         storage_bytes=stored,
-        memory_bytes=stored + activation_bytes(model, shape),
-        training_memory_bytes=stored
-        + training_bytes(model, shape, TrainingRecipe.model_fields["batch"].default),
-        layers=cost.layers,
-        macs=cost.macs,
+        memory_bytes=stored + cost.activation_bytes,
+        training_memory_bytes=stored + cost.training_bytes,
+        layers=cost.operations.layers,
+        macs=cost.operations.macs,
     )

@@ -16,6 +16,7 @@ Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
 
 BITS = 8  # of the finest codes
+FLOAT_BITS = 32  # of a weight that is not quantised: no code, no scale
 SMALLEST_SCALE = np.float32(1e-8)  # a block of zeros keeps a step that divides
 
 

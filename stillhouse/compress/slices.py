@@ -2,8 +2,9 @@
 
 Bytes: `SHW1`, little-endian u16 length of a JSON header (base, student, widths of the blocks), the
 header, packed codes, float32 values. For each tensor in the layout's order come the cells outside
-the base's corner, in C order; batch-norm statistics are the student's own and come whole. Every
-prefix of a path's chunks is a runnable student. numpy alone.
+the base's corner, in C order; batch-norm statistics are the student's own and come whole. A student
+of 32 bits has no codes: its weights are float32 values. Every prefix of a path's chunks is a
+runnable student. numpy alone.
 """
 
 import struct
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from stillhouse.compress.container import Family, block_edges
 from stillhouse.compress.layout import Role, network
 from stillhouse.compress.quantize import (
+    FLOAT_BITS,
     Codes,
     Floats,
     decode,
@@ -51,7 +53,7 @@ class StudentArrays:
     """A student as a device holds it; `codes` have the student's bits.
 
     `steps` broadcasts over the codes of its name: weight = (code + 1/2 - 2**(bits - 1)) * step;
-    `floats` are batch norms and biases.
+    `floats` are batch norms and biases, and the weights of a student of 32 bits.
     """
 
     student: Student
@@ -100,7 +102,7 @@ def _shapes(architecture: ArchitectureSpec, student: Student, edges: Edges) -> _
     floats: dict[str, tuple[int, ...]] = {}
     own = set()
     for tensor in network(architecture, student).tensors():
-        if tensor.role is Role.WEIGHT:
+        if tensor.role is Role.WEIGHT and student.bits != FLOAT_BITS:
             codes[tensor.name] = tensor.shape
             blocks = edges[tensor.name].index(tensor.shape[1]) + 1
             floats[SCALE + tensor.name] = (tensor.shape[0], blocks)
@@ -135,10 +137,16 @@ def weights_chunk(family: Family, recipe: WeightsRecipe) -> bytes:
     code_parts, float_parts = _parts(family.header.architecture, header)
     floats = {SCALE + name: scale for name, scale in family.scales.items()}
     floats |= {**family.vectors, **family.statistics[student]}
-    codes = high_planes(_cut(code_parts, family.codes), student.bits)
+    if student.bits == FLOAT_BITS:
+        floats |= family.floats
+    codes = _packed(code_parts, family.codes, student.bits)
     text = header.model_dump_json().encode()
     values = _cut(float_parts, floats).astype("<f4").tobytes()
-    return HEAD.pack(MAGIC, len(text)) + text + pack(codes, student.bits) + values
+    return HEAD.pack(MAGIC, len(text)) + text + codes + values
+
+
+def _packed(parts: Sequence[_Part], codes: Mapping[str, Codes], bits: int) -> bytes:
+    return pack(high_planes(_cut(parts, codes), bits), bits) if parts else b""
 
 
 def _cut(parts: Sequence[_Part], arrays: Mapping[str, NDArray[T]]) -> NDArray[T]:
@@ -181,7 +189,7 @@ def _check_order(before: SliceHeader | None, header: SliceHeader) -> None:
     held, wanted, widths = before and before.student, header.student, header.widths
     if header.base != held:
         raise ValueError("out of order")
-    if wanted.bits not in (4, 8):
+    if wanted.bits not in (4, 8, FLOAT_BITS):
         raise ValueError("bits")
     if held and not (held.within(wanted) and held.bits == wanted.bits):
         raise ValueError("a smaller student, or of other bits")
@@ -204,7 +212,7 @@ def _streams(
     values = np.frombuffer(body[split:], "<f4").astype(np.float32)
     if not np.isfinite(values).all():
         raise ValueError("a value that is not a number")
-    return unpack(body[:split], codes, bits), values
+    return unpack(body[:split], codes, bits) if codes else np.empty(0, np.uint8), values
 
 
 def _grown(

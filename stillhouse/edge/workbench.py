@@ -12,6 +12,7 @@ import numpy as np
 from stillhouse.compress.arch import build, load_weights, to_safetensors
 from stillhouse.compress.behaviour import Behaviour
 from stillhouse.compress.measure import activation_bytes, logits
+from stillhouse.compress.quantize import FLOAT_BITS
 from stillhouse.compress.recordings import Recordings
 from stillhouse.compress.windows import PublicWindows
 from stillhouse.edge.probe import latency, probe_network
@@ -112,8 +113,9 @@ class Workbench:
         card = work.card
         model = load_weights(build(card.architecture, work.student), trained)
         score = accuracy(model, self._private.validation, card.preprocessing, work.seed)
+        quantised = work.student.bits < FLOAT_BITS
         p50, p95 = self.latency_ms(
-            card, work.student, work.cpu_cores, quantised=True, seed=work.seed
+            card, work.student, work.cpu_cores, quantised=quantised, seed=work.seed
         )
         return DistillationMetric(
             round=work.round,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import ARCHITECTURE, GRID, student
+from tiny import ARCHITECTURE, GRID, shape
 
 from stillhouse.compress.arch import build, load_state, weights_of
 from stillhouse.compress.container import FamilyGrid
@@ -21,19 +21,19 @@ from stillhouse.compress.nested import (
 @given(progress=st.floats(0, 2))
 def test_students_open_from_the_largest_to_all(progress: float) -> None:
     opened = open_students(FamilyGrid(), progress)
-    assert opened[-1] == student(1, 3, 3)
+    assert opened[-1] == shape(1, 3, 3)
     assert set(opened) <= set(open_students(FamilyGrid(), progress + 0.1))
     assert (progress < 1) or len(opened) == len(FamilyGrid().shapes())
 
 
 def test_only_the_largest_is_open_at_the_start() -> None:
-    assert open_students(FamilyGrid(), 0) == [student(1, 3, 3)]
+    assert open_students(FamilyGrid(), 0) == [shape(1, 3, 3)]
 
 
 def test_a_step_trains_the_largest_and_the_smallest_and_some_by_chance() -> None:
     opened = open_students(GRID, 1)
     drawn = list(drawn_students(opened, 2, np.random.default_rng(0)))
-    assert drawn[:2] == [student(1, 2, 2), student(0.5, 1, 1)]
+    assert drawn[:2] == [shape(1, 2, 2), shape(0.5, 1, 1)]
     assert len(drawn) == 4
     assert drawn[3].width < 1
 
@@ -41,7 +41,7 @@ def test_a_step_trains_the_largest_and_the_smallest_and_some_by_chance() -> None
 def test_gradients_of_a_student_reach_its_corner_alone() -> None:
     weights = build(ARCHITECTURE)
     nested = NestedStudents(weights, ARCHITECTURE, GRID, "cpu")
-    nested(student(0.5, 1, 1), torch.randn(4, 3, 16)).sum().backward()
+    nested(shape(0.5, 1, 1), torch.randn(4, 3, 16)).sum().backward()
     stem, deep = weights.stem.convolution.weight.grad, weights.stages[0][1]
     assert (stem[:2] != 0).any()
     assert (stem[2:] == 0).all()
@@ -49,7 +49,7 @@ def test_gradients_of_a_student_reach_its_corner_alone() -> None:
 
 
 def test_a_student_computes_what_a_network_of_its_corner_does() -> None:
-    weights, point, x = build(ARCHITECTURE), student(0.5, 1, 2), torch.randn(4, 3, 16)
+    weights, point, x = build(ARCHITECTURE), shape(0.5, 1, 2), torch.randn(4, 3, 16)
     small = build(ARCHITECTURE, point)
     full = weights_of(weights)
     load_state(

@@ -1,4 +1,4 @@
-"""The report: it keeps its word only if each verdict is as written beforehand and little was sent."""
+"""The report keeps its word only if each verdict is as written beforehand and little was sent."""
 
 import io
 
