@@ -20,7 +20,8 @@ from actors.gate import Gate
 from actors.keyring import Keyring
 from actors.listener import chunk_app, listen
 from actors.packing import compress, open_pack, pack_key
-from actors.settings import VAULT, ActorSettings
+from actors.settings import CHUNK_SERVER, VAULT, ActorSettings
+from cluster.metrics import Metrics
 from stillhouse.brief import CompressOrder
 from stillhouse.commands import Compressed, EffectFailed
 from stillhouse.compress.pack import Pack
@@ -28,6 +29,7 @@ from stillhouse.entities import ChunkRecipe, Principal
 from stillhouse.errors import VerificationFailed
 from stillhouse.grants import Grant
 from stillhouse.ids import shard_of
+from stillhouse.observations import BYTES_SENT, Observation
 from stillhouse.wire.seal import ChunkPlace, sealed_chunk
 
 OPEN_PACKS = 64  # plaintext packs kept open at once
@@ -42,6 +44,7 @@ class ChunkServer:
         self._refs: dict[str, Any] = {}  # pack key -> sealed pack in the object store, owned here
         self._open: dict[str, Pack] = {}
         self._single_flight = threading.Lock()
+        self._metrics = Metrics(CHUNK_SERVER, {})
         self._vault = ray.get_actor(VAULT, settings.namespace)
         gate = Gate(chunk_app(self.open_chunk), Keyring(settings).find, settings.authorities)
         listen(gate, settings.host, settings.chunk_port)
@@ -84,8 +87,10 @@ class ChunkServer:
         place = ChunkPlace(row.client_id, row.id, row.attempt, index, length, row.record_bytes)
         tk = self._keys.transfer_key(row)
         _, records = sealed_chunk(tk, self._keys.acks, place, payloads(pack)[index], first)
+        kind = (grant.chunk.recipe.kind,)
         for record in records:
             yield record
+            self._metrics.record([Observation(BYTES_SENT, kind, len(record))])
 
     def _pack(self, family_digest: str, wanted: Sequence[ChunkRecipe]) -> Pack:
         """The opened pack; built once, and built again if its object was lost."""
@@ -99,7 +104,7 @@ class ChunkServer:
 
     def _build(self, key: str, family_digest: str, wanted: Sequence[ChunkRecipe]) -> Pack:
         if key not in self._refs:
-            task = compress.options(name=f"compress {key[:8]}")
+            task = compress.options(name=f"compress {len(wanted)} chunks, pack {key[:8]}")
             folder = self._settings.keys
             self._refs[key] = task.remote(family_digest, tuple(wanted), folder, self._vault)
         try:

@@ -35,7 +35,7 @@ def start(
         server.prepare.remote(order, manager)
         return
     vault = ray.get_actor(VAULT, settings.namespace)
-    task = think.options(name=f"{effect.kind} {effect.node}")
+    task = think.options(name=f"{effect.node} {effect.job_id}")
     task.remote(effect, job, owner, vault, manager)
 
 

@@ -16,6 +16,7 @@ from actors import effects
 from actors.settings import VAULT, ActorSettings
 from cluster.journal.contract import JournalIdentity
 from cluster.journal.sqlite import SqliteJournal
+from cluster.metrics import Metrics
 from cluster.store import Store
 from stillhouse import shard as rules
 from stillhouse.commands import Announce, Arrive, Expire, MoveCursor
@@ -23,6 +24,7 @@ from stillhouse.decisions import Answer, Effect, Request
 from stillhouse.entities import SYSTEM, Principal
 from stillhouse.errors import StillhouseError
 from stillhouse.grants import Grant, grant
+from stillhouse.observations import observations
 from stillhouse.rows import CURSOR, DeliveryRow, DistillationJobRow, PrincipalRow, get
 
 PAGE = 500  # waiting jobs told of a model, or deadlines expired, in one batch
@@ -42,12 +44,17 @@ class JobManager:
         self._journal = SqliteJournal(path, identity(settings, shard))
         self._store = Store(rules, self._journal)
         self._changes = Changes()
+        self._metrics = Metrics(f"shard-{shard}", {})
         self._start(self._journal.outbox())
         tick_forever(settings.tick_s)
 
     def apply(self, requests: Sequence[Request]) -> list[Answer | StillhouseError]:
         """Decide on a batch; answers come after the commit, effects start after it."""
+        began = time.perf_counter()
         applied = self._store.apply(requests, time.time())
+        if applied.events:
+            self._metrics.committed(time.perf_counter() - began)
+            self._metrics.record(observations(applied.events, applied.changed))
         self._changes.note(applied.changed)
         self._start(applied.effects)
         return applied.answers

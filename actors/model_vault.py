@@ -17,6 +17,7 @@ from actors.settings import ActorSettings
 from cluster.artefacts import Artefacts
 from cluster.journal.contract import JournalIdentity
 from cluster.journal.sqlite import SqliteJournal
+from cluster.metrics import Metrics
 from cluster.store import Store
 from stillhouse import vault as rules
 from stillhouse.commands import Announce
@@ -24,6 +25,7 @@ from stillhouse.decisions import Answer, Effect, Request
 from stillhouse.entities import FamilyTable, Principal, Role
 from stillhouse.errors import NotFound, StillhouseError
 from stillhouse.events import AliasSet, ModelAnnounced
+from stillhouse.observations import observations
 from stillhouse.vault import RegistrationFailed, VersionRow, table_key, version_key
 
 FEED_PAGE = 100
@@ -43,12 +45,14 @@ class ModelVault:
         self._artefacts = Artefacts(settings.state / "artefacts")
         self._families = Artefacts(settings.family_folder)
         self._progress: dict[str, float] = {}
+        self._metrics = Metrics("vault", {})
         self._start(self._journal.outbox())
         tick_forever(settings.tick_s)
 
     def apply(self, requests: Sequence[Request]) -> list[Answer | StillhouseError]:
         """Decide on a batch; answers come after the commit, as do effects and the feed's nudge."""
         applied = self._store.apply(requests, time.time())
+        self._metrics.record(observations(applied.events, applied.changed))
         self._start(applied.effects)
         if any(isinstance(event, ModelAnnounced | AliasSet) for event in applied.events):
             self._nudge()

@@ -13,6 +13,7 @@ class ActorSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     namespace: str = "stillhouse"
+    detached: bool = True  # False: the actors end with the process that started them
     cluster_id: str = "local"
     state: Path = Path(".stillhouse/state")
     shards: int = Field(default=2, ge=1, le=1024)

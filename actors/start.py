@@ -1,6 +1,7 @@
 """Wires everything: the one file that knows which class is an actor and which journal is used."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from stillhouse.wire.identity import write_private
 from stillhouse.wire.messages import TrustAnchors
 
 KEYS = {"cluster.key": 32, "manifest.key": 32, "acks.key": 32}  # private bytes
-FOREVER: dict[str, Any] = {"lifetime": "detached", "max_restarts": -1, "max_task_retries": -1}
+FOREVER: dict[str, Any] = {"max_restarts": -1, "max_task_retries": -1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,14 @@ def initialise(settings: ActorSettings) -> None:
     for shard in range(settings.shards):
         path = settings.state / f"shard-{shard}.sqlite"
         sqlite.initialise(path, job_manager.identity(settings, shard))
+
+
+def open_state(settings: ActorSettings) -> bool:
+    """Initialise state that was never begun; True if it was done now."""
+    if settings.state.exists():
+        return False
+    initialise(settings)
+    return True
 
 
 def anchors(settings: ActorSettings) -> TrustAnchors:
@@ -64,12 +73,21 @@ def start(settings: ActorSettings) -> Wiring:
     return Wiring(vault, managers, chunks)
 
 
+def stop(settings: ActorSettings) -> None:
+    """End the actors, whoever started them; their state stays, and `start` takes it up again."""
+    managers = (settings.manager(shard) for shard in range(settings.shards))
+    for name in (CHUNK_SERVER, *managers, VAULT):
+        with suppress(ValueError):  # there is none
+            ray.kill(ray.get_actor(name, settings.namespace))
+
+
 def actor(cls: type, name: str, settings: ActorSettings, **options: Any) -> Any:
-    """A detached actor under its readable name, restarted for ever; an existing one is found."""
+    """An actor under its readable name, restarted for ever; an existing one is found."""
     return ray.remote(cls).options(
         name=name,
         namespace=settings.namespace,
         get_if_exists=True,
+        lifetime="detached" if settings.detached else None,
         num_cpus=0,
         **FOREVER,
         **options,

@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import ray
@@ -40,20 +41,33 @@ class ClusterSettings(BaseModel):
     log_to_driver: bool = False
 
 
-def connect(settings: ClusterSettings) -> None:
-    """Attach or start; Forbidden for a remote cluster whose token others could use."""
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What we are connected to; our own ends with this process."""
+
+    own: bool
+    dashboard_url: str  # empty without a dashboard
+
+
+def connect(settings: ClusterSettings) -> Cluster:
+    """Attach or start; Forbidden for a cluster that runs already and whose token others could use.
+
+    It is attached to where the settings or RAY_ADDRESS, as in a submitted job, say an address.
+    """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     address = settings.address or os.environ.get("RAY_ADDRESS")
     if address:
         check_token()
-        ray.init(address=address, log_to_driver=settings.log_to_driver)
-        return
+        found = ray.init(
+            address=address, log_to_driver=settings.log_to_driver, logging_level=logging.WARNING
+        )
+        return Cluster(own=False, dashboard_url=found.dashboard_url or "")
     make_token()
     folder = Path(tempfile.mkdtemp(prefix="sh-"))  # short: sockets lie in it
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    ray.init(
+    started = ray.init(
         address="local",
         num_cpus=settings.cpus,
         object_store_memory=settings.object_store_bytes,
@@ -63,6 +77,7 @@ def connect(settings: ClusterSettings) -> None:
         labels={"tier": "cpu"},
         _temp_dir=str(folder / "r"),  # below a folder of 0700: Ray opens its own to all users
     )
+    return Cluster(own=True, dashboard_url=started.dashboard_url or "")
 
 
 def make_token() -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from edge_sim.demo import play
 from edge_sim.live import Live
-from edge_sim.report import closing_lines, table
+from edge_sim.report import baseline_table, closing_lines, table
 from edge_sim.scenario import Scenario
 
 TARGET_MISSED = 3
@@ -39,6 +39,7 @@ def demo(
     with Live(console) as live:
         report = play(wanted, Path(".stillhouse"), live)
     console.print(table(report))
+    console.print(baseline_table(report))
     for line in closing_lines(report):
         console.print(line, highlight=False, soft_wrap=True)
     if json is not None:

@@ -13,15 +13,22 @@ class Cache:
     """A folder of results by key. `reused` names what was found in it, for the report."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self.reused: list[str] = []
 
     def keep(self, what: str, key: str, make: Callable[[], bytes]) -> bytes:
         """What was kept under `key`, or what `make` makes now; `what` is its name for people."""
-        path = self._folder / key
-        if path.exists():
+        found = self.find(key)
+        if found is not None:
             self.reused.append(what)
-            return path.read_bytes()
+            return found
         made = make()
-        write_file(path, made)
+        self.put(key, made)
         return made
+
+    def find(self, key: str) -> bytes | None:
+        path = self.folder / key
+        return path.read_bytes() if path.exists() else None
+
+    def put(self, key: str, made: bytes) -> None:
+        write_file(self.folder / key, made)

@@ -6,7 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from edge_sim.baselines import Baseline, Case
 from edge_sim.cache import Cache
+from edge_sim.comparison import Comparison
 from edge_sim.deployment import Deployment, deployment
 from edge_sim.fleet import Fleet
 from edge_sim.host import Factory, Person, Standing
@@ -16,7 +18,7 @@ from edge_sim.scenario import Device, Scenario
 from edge_sim.wrist import data, owner
 from stillhouse.compress.container import FamilyGrid
 from stillhouse.compress.recordings import Recordings
-from stillhouse.entities import CentralModelSpec, Role, VerdictKind
+from stillhouse.entities import CentralModelSpec, Role, Student, VerdictKind
 from stillhouse.limits import with_limits
 from stillhouse.sdk import Stillhouse, Version
 from stillhouse.wire.identity import Identity
@@ -125,6 +127,8 @@ class Session:
     ) -> tuple[JobReport, ...]:
         """One row a job; the harness alone reads test recordings."""
         standings = self._fleet.standings()
+        self._live.stage("comparing with what else could have been done")
+        baselines = self._baselines(statuses)
         oracles = {
             number: owner.oracle(registration, Recordings.from_parquet(person.test)).accuracy
             for number, person in self._people.items()
@@ -141,9 +145,36 @@ class Session:
                 self._fleet.score(device.name, last.student) if last else None,
                 oracles[device.person],
                 len(registration.public_windows),
+                baselines.get(device.name, ()),
             )
 
         return tuple(one(device) for device in self._devices)
+
+    def _baselines(self, statuses: Mapping[str, JobStatus]) -> dict[str, tuple[Baseline, ...]]:
+        """Of every job that ended with a student which meets its profile."""
+        calibration = self._fleet.calibration_ms()
+        found = {d.name: self._case(d, statuses[d.name], calibration) for d in self._devices}
+        cases = {name: case for name, case in found.items() if case is not None}
+        comparison = Comparison(cases, self._there.settings, self._cache)
+        return comparison.run(self._live.baseline)
+
+    def _case(
+        self, device: Device, status: JobStatus, calibration: Mapping[Student, float]
+    ) -> Case | None:
+        verdict, model = status.verdict, self.version.model
+        if verdict is None or verdict.kind is not VerdictKind.MET or model is None:
+            return None
+        trained = [p for p in status.plans if p.student == verdict.student and p.training.steps]
+        return Case(
+            seed=self._scenario.seed,
+            central_epochs=self._scenario.central_epochs,
+            person=device.person,
+            device=device,
+            student=trained[-1].student,
+            recipe=trained[-1].training.model_copy(update={"seed": self._scenario.seed}),
+            family_digest=model.family_digest,
+            calibration_ms=tuple(calibration.items()),
+        )
 
 
 def people(scenario: Scenario) -> dict[int, Person]:

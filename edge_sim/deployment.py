@@ -8,7 +8,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from actors import start as wiring
 from actors.settings import ActorSettings
 from actors.start import Wiring
 from cluster.connect import ClusterSettings, connect
-from serve_app.deployment import ApiSettings, run
+from serve_app.deployment import ApiSettings, listener, remove, run
 from stillhouse.compress.container import FamilyGrid
 
 
@@ -34,26 +34,43 @@ class Deployment:
 
 @contextmanager
 def deployment(folder: Path, grid: FamilyGrid) -> Iterator[Deployment]:
-    """Ray, the actors and the API; stopped, and its state removed, when the run is over."""
+    """Ray, the actors and the API; stopped, and its state removed, when the run is over.
+
+    On a cluster that runs already, names and the path of the API are the run's own: nothing of
+    another deployment there is touched, and the cluster stays.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = Path(tempfile.mkdtemp(prefix="run-", dir=folder)).resolve()
+    with ExitStack() as after:
+        after.callback(shutil.rmtree, state, ignore_errors=True)
+        own = connect(ClusterSettings()).own
+        after.callback(ray.shutdown)
+        settings = run_settings(state, folder.resolve() / "families", grid)
+        prefix = "/" if own else f"/{settings.namespace}"
+        api = ApiSettings(
+            name=settings.namespace, route_prefix=prefix, actors=settings, open_enrolment=True
+        )
+        initialise(settings, folder / "keys")
+        started = wiring.start(settings)
+        if not own:
+            after.callback(remove, api)
+        yield Deployment(run(api), state, settings, started)
+
+
+def run_settings(state: Path, families: Path, grid: FamilyGrid) -> ActorSettings:
+    """Actors that end with this process, behind the Serve proxy that is there, or a new one."""
     api_port, chunk_port = free_ports(2)
-    settings = ActorSettings(
+    host, port = listener() or ("127.0.0.1", api_port)
+    return ActorSettings(
+        namespace=state.name,
+        detached=False,
         state=state / "state",
-        families=folder.resolve() / "families",
-        api_port=api_port,
+        families=families,
+        host=host,
+        api_port=port,
         chunk_port=chunk_port,
         grid=grid,
     )
-    try:
-        connect(ClusterSettings())
-        initialise(settings, folder / "keys")
-        started = wiring.start(settings)
-        url = run(ApiSettings(actors=settings, open_enrolment=True))
-        yield Deployment(url, state, settings, started)
-    finally:
-        ray.shutdown()
-        shutil.rmtree(state, ignore_errors=True)
 
 
 def initialise(settings: ActorSettings, keys: Path) -> None:

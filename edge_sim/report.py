@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from edge_sim.baselines import Baseline
 from edge_sim.host import Standing, TestScore
 from edge_sim.scenario import Device
-from stillhouse.entities import Entity, VerdictKind
+from stillhouse.entities import Entity, ProfileSpec, VerdictKind
 from stillhouse.wire.messages import JobStatus
 
 
@@ -15,6 +16,7 @@ class JobReport(Entity):
 
     client_id: str
     edge_model_profile_id: str
+    profile: ProfileSpec
     device: str
     person: int
     offer_of: str | None
@@ -43,6 +45,7 @@ class JobReport(Entity):
     link_seconds: float
     why: str
     counter_offers: tuple[str, ...]
+    baselines: tuple[Baseline, ...] = ()
 
     @property
     def as_expected(self) -> bool:
@@ -88,6 +91,7 @@ def job_report(
     test: TestScore | None,
     oracle: float,
     preinstalled_bytes: int,
+    baselines: tuple[Baseline, ...],
 ) -> JobReport:
     """Put together what the API, the device and the harness each know of a job."""
     metric = status.metrics[-1] if status.metrics else None
@@ -96,6 +100,7 @@ def job_report(
     return JobReport(
         client_id=standing.client_id,
         edge_model_profile_id=standing.profile_id,
+        profile=device.profile,
         device=device.name,
         person=device.person,
         offer_of=device.offer_of,
@@ -128,6 +133,7 @@ def job_report(
             f"for {offer.student} (P {offer.chance:.2f})"
             for offer in (verdict.counter_offers if verdict else ())
         ),
+        baselines=baselines,
     )
 
 
@@ -160,6 +166,28 @@ def table(report: Report) -> Table:
             share(job.bytes_sent + job.transfer_input_bytes_preinstalled, whole),
         )
     return shown
+
+
+def baseline_table(report: Report) -> Table:
+    """Test accuracy of what else could have been done; in brackets what the profile has no room
+    or time for."""
+    names = sorted({each.name for job in report.jobs for each in job.baselines})
+    shown = Table(title="The same test windows otherwise", expand=False)
+    for column in ("device", "student", "Stillhouse", "central model", *names):
+        shown.add_column(column.replace("_", " "), justify="right")
+    for job in report.jobs:
+        if job.baselines:
+            found = {each.name: each for each in job.baselines}
+            cells = [worth(found[name], job) if name in found else "-" for name in names]
+            ours = f"{job.student_test_accuracy:.3f}"
+            central = f"({job.oracle_central_accuracy:.3f})"
+            shown.add_row(job.device, job.student or "-", ours, central, *cells)
+    return shown
+
+
+def worth(baseline: Baseline, job: JobReport) -> str:
+    value = f"{baseline.accuracy:.3f}"
+    return value if baseline.fits(job.profile) else f"({value})"
 
 
 def closing_lines(report: Report) -> Sequence[str]:

@@ -4,15 +4,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
+from ray.serve.context import _get_global_client as serve_client  # no public call tells the port
 
 from actors.keyring import Keyring
 from actors.settings import ActorSettings
 from serve_app.app import create_app
 from serve_app.backend import RayBackend
-from stillhouse.errors import Forbidden
+from stillhouse.errors import Conflict, Forbidden
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-NAME = "stillhouse"
 
 
 class ApiSettings(BaseModel):
@@ -20,9 +20,17 @@ class ApiSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    name: str = "stillhouse"  # of the application: the cluster's Serve may have others
+    route_prefix: str = "/"
     actors: ActorSettings = ActorSettings()
     replicas: int = Field(default=2, ge=1)
     open_enrolment: bool = False  # True: development mode, refused off loopback
+
+    @property
+    def url(self) -> str:
+        """The base URL, as a client is told it."""
+        prefix = self.route_prefix.rstrip("/")
+        return f"http://{self.actors.host}:{self.actors.api_port}{prefix}"
 
 
 def check(settings: ApiSettings) -> None:
@@ -41,9 +49,27 @@ class Api:
     def __serve_build_asgi_app__(self) -> Any:
         actors, open_enrolment = self._settings.actors, self._settings.open_enrolment
         find = Keyring(actors).find
-        return create_app(
+        api = create_app(
             RayBackend(actors), find, actors.authorities, open_enrolment=open_enrolment
         )
+        return Mounted(api)
+
+
+class Mounted:
+    """ASGI middleware: what is matched and verified is the path behind the route prefix."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if root := scope.get("root_path", ""):
+            raw: bytes = scope.get("raw_path") or scope["path"].encode()
+            below = {
+                "path": scope["path"].removeprefix(root),
+                "raw_path": raw.removeprefix(root.encode()),
+            }
+            scope = {**scope, "root_path": "", **below}
+        await self._app(scope, receive, send)
 
 
 def app(args: ApiSettings) -> serve.Application:
@@ -60,8 +86,29 @@ def app(args: ApiSettings) -> serve.Application:
 
 
 def run(settings: ApiSettings) -> str:
-    """Deploy on the connected cluster and wait until it answers; the base URL."""
-    http = {"host": settings.actors.host, "port": settings.actors.api_port}
-    serve.start(http_options=http)
-    serve.run(app(settings), name=NAME, route_prefix="/")
-    return f"http://{settings.actors.host}:{settings.actors.api_port}"
+    """Deploy on the connected cluster and wait until it answers; the base URL.
+
+    Conflict where Serve runs already and listens elsewhere: it would ignore our port.
+    """
+    wanted = (settings.actors.host, settings.actors.api_port)
+    found = listener()
+    if found not in (None, wanted):
+        raise Conflict(f"Serve listens at {found} on this cluster already, not at {wanted}")
+    serve.start(http_options={"host": wanted[0], "port": wanted[1]})
+    serve.run(app(settings), name=settings.name, route_prefix=settings.route_prefix)
+    return settings.url
+
+
+def listener() -> tuple[str, int] | None:
+    """Host and port of the proxy that listens on the connected cluster; None if no Serve runs."""
+    client = serve_client(raise_if_no_controller_running=False)
+    return (client.http_config.host, client.http_config.port) if client else None
+
+
+def remove(settings: ApiSettings) -> None:
+    """Take the application off Serve, and Serve off the cluster if nothing else is on it."""
+    if listener() is None:
+        return
+    serve.delete(settings.name)
+    if not serve.status().applications:
+        serve.shutdown()  # type: ignore[no-untyped-call]

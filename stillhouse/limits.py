@@ -11,6 +11,14 @@ from math import log10, sqrt
 from stillhouse.entities import Constraint, DistillationMetric, ProfileSpec
 
 SIZES = (Constraint.STORAGE, Constraint.MEMORY, Constraint.TRAINING_MEMORY)
+NAMES = {  # what a person calls what is limited
+    Constraint.STORAGE: "storage",
+    Constraint.MEMORY: "memory",
+    Constraint.LATENCY: "latency",
+    Constraint.ACCURACY: "accuracy",
+    Constraint.TRAINING_MEMORY: "training memory",
+    Constraint.ENERGY: "energy",
+}
 LATENCY_SLACK = 1.06  # above this, a missed latency is not noise: larger students are out, too
 LIFTED: dict[Constraint, float | None] = {
     Constraint.STORAGE: 1 << 50,

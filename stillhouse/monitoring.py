@@ -16,7 +16,7 @@ from stillhouse.draft import Draft
 from stillhouse.entities import CentralModel, DistillationMetric, Entity, VerdictKind
 from stillhouse.events import JobFollowed, MetricKept
 from stillhouse.ids import derived_id
-from stillhouse.limits import accuracy_floor, clearly_missed
+from stillhouse.limits import NAMES, accuracy_floor, clearly_missed
 from stillhouse.rows import DistillationJobRow, ProfileRow, find
 from stillhouse.schedule import FOLLOW_UP_S
 from stillhouse.submission import calibration_of, open_job
@@ -40,8 +40,11 @@ def keep(draft: Draft, job: DistillationJobRow, metric: DistillationMetric) -> M
     floor = accuracy_floor(row.profile.spec, _model(job).accuracy)
     broken = clearly_missed(row.profile.spec, floor, metric)
     if not broken:
-        return MetricReceipt(kept=True, why=f"{metric.student} still holds the profile")
-    why = f"{metric.student} no longer holds {' and '.join(broken)}"
+        return MetricReceipt(
+            kept=True, why=f"{metric.student} is within the profile, but for noise"
+        )
+    limits = " and ".join(NAMES[constraint] for constraint in broken)
+    why = f"{metric.student} is no longer within its limits of {limits}"
     return MetricReceipt(kept=True, opened_job=_follow(draft, job, row, metric, why), why=why)
 
 

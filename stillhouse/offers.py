@@ -7,6 +7,7 @@ from math import exp, inf, log, sqrt
 from stillhouse.entities import Constraint, CounterOffer, ProfileSpec, Verdict, VerdictKind
 from stillhouse.limits import (
     LIFTED,
+    NAMES,
     SIZES,
     in_words,
     lifted,
@@ -70,8 +71,8 @@ def _too_big(outlook: Outlook) -> tuple[Constraint, str] | None:
     limits = {size: limit(outlook.spec, size) for size in SIZES}
     cause = max(SIZES, key=lambda size: int((needs[size] > limits[size]).sum()))
     short = [
-        f"{size} is {in_words(size, limits[size])}, the least of any student "
-        f"{in_words(size, needs[size].min())}"
+        f"{NAMES[size]} is limited to {in_words(size, limits[size])}, and the smallest student "
+        f"needs {in_words(size, needs[size].min())}"
         for size in SIZES
         if needs[size].min() > limits[size]
     ]
@@ -88,10 +89,10 @@ def _too_slow(outlook: Outlook) -> tuple[Constraint, str] | None:
     expected = exp(float(belief.latency.mean[fastest]))
     allowed = time_limit_ms(belief, spec)
     cause = Constraint.LATENCY if allowed == spec.latency_p95_ms else Constraint.ENERGY
-    known = f"{len(belief.given.seen)} reports" if belief.given.seen else "the probes"
+    known = "what it measured" if belief.given.seen else "the device's probes"
     return cause, (
         f"No student that fits is fast enough: by {known}, {belief.students[fastest]} takes "
-        f"{expected:.3g} ms, and {cause} allows {allowed:.3g} ms."
+        f"{expected:.3g} ms, and the limit of {NAMES[cause]} allows {allowed:.3g} ms."
     )
 
 
@@ -104,8 +105,8 @@ def _measured_too_large(outlook: Outlook) -> tuple[Constraint, str] | None:
         if over:
             value, allowed = measured(report, over[0]) or 0.0, limit(spec, over[0])
             return over[0], (
-                f"{report.student} measured {in_words(over[0], value)} for {over[0]} "
-                f"{in_words(over[0], allowed)}, and no student that fits is smaller."
+                f"{report.student} measured {NAMES[over[0]]} {in_words(over[0], value)} of "
+                f"{in_words(over[0], allowed)} allowed, and no student that fits is smaller."
             )
     return None
 
@@ -117,10 +118,10 @@ def _hopeless(outlook: Outlook) -> tuple[Constraint, str] | None:
     possible = (outlook.fits & (outlook.in_time >= HOPELESS)).nonzero()[0]
     best = max(map(int, possible), key=lambda index: belief.accuracy.mean[index])
     return Constraint.ACCURACY, (
-        f"After {len(belief.given.reports)} reports no student has a chance of {HOPELESS:.1%}: "
-        f"{belief.students[best]} is the best of those that are small and fast enough, with an "
-        f"accuracy of {belief.accuracy.mean[best]:.3f} +- {belief.accuracy.sd[best]:.3f} for at "
-        f"least {outlook.floor:.3f}."
+        f"After {len(belief.given.reports)} reports no student has even a chance of "
+        f"{HOPELESS:.1%}: {belief.students[best]} is the best of those that are small and fast "
+        f"enough, with an accuracy of {belief.accuracy.mean[best]:.3f} +- "
+        f"{belief.accuracy.sd[best]:.3f} for at least {outlook.floor:.3f}."
     )
 
 
@@ -201,5 +202,8 @@ def _stretch(spec: ProfileSpec, limits: Limits) -> float:
 
 
 def _in_words(offer: CounterOffer) -> str:
-    limits = " and ".join(f"{c} {in_words(c, value)}" for c, value in offer.limits.items())
-    return f"With {limits}, {offer.student} would do (chance {offer.chance:.0%})."
+    limits = " and ".join(
+        f"{NAMES[c]}{' drop' if c is Constraint.ACCURACY else ''} {in_words(c, value)}"
+        for c, value in offer.limits.items()
+    )
+    return f"With {limits} allowed, {offer.student} would do (chance {offer.chance:.0%})."

@@ -16,7 +16,7 @@ from stillhouse.entities import (
     Verdict,
     digest_of,
 )
-from stillhouse.limits import SIZES, in_words, limit
+from stillhouse.limits import NAMES, SIZES, in_words, limit
 from stillhouse.offers import infeasible
 from stillhouse.outlook import Outlook, PlanInput, believe, look, trials_of
 
@@ -73,7 +73,7 @@ def _left_out(outlook: Outlook) -> str:
     needs, spec = outlook.belief.needs, outlook.spec
     over = {size: int((needs[size] > limit(spec, size)).sum()) for size in SIZES}
     reasons = [
-        f"{count} exceed {size} {in_words(size, limit(spec, size))}"
+        f"{count} need more {NAMES[size]} than {in_words(size, limit(spec, size))}"
         for size, count in over.items()
         if count
     ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 from stillhouse.entities import (
+    CentralModel,
     CentralModelSpec,
     DistillationJob,
     EdgeModelProfile,
@@ -43,6 +44,7 @@ class Version(Entity):
     build_progress: float
     family_reused: bool = False
     measured: Measured | None = None
+    model: CentralModel | None = None
 
     @property
     def registered_accuracy(self) -> float:

@@ -6,7 +6,7 @@ after `max_rounds` the best student stays.
 
 from stillhouse import cost
 from stillhouse.entities import Action, Constraint, DistillationMetric, Verdict, VerdictKind
-from stillhouse.limits import in_words, limit, measured, missed, standard_error
+from stillhouse.limits import NAMES, in_words, limit, measured, missed, standard_error
 from stillhouse.offers import counter_offers, infeasible
 from stillhouse.outlook import ACCEPT, Outlook, PlanInput, believe, look, repeat, trials_of
 
@@ -40,11 +40,10 @@ def _best_effort(outlook: Outlook) -> Verdict | None:
         if given.round >= given.max_rounds
         else "Every student with a chance was tried, and"
     )
-    misses = ", ".join(missed(given.spec, outlook.floor, best)) or "none, but too uncertainly"
+    misses = _misses(outlook, best)
     return Verdict(
         kind=VerdictKind.BEST_EFFORT,
-        why=f"{reason} {best.student} is the best: {_measurements(outlook, best)}. "
-        f"Limits missed: {misses}.",
+        why=f"{reason} {best.student} is the best: {_measurements(outlook, best)}. {misses}.",
         counter_offers=counter_offers(outlook),
         student=best.student,
     )
@@ -82,7 +81,7 @@ def _merit(outlook: Outlook, report: DistillationMetric) -> tuple[int, float]:
 def _misses(outlook: Outlook, report: DistillationMetric) -> str:
     names = missed(outlook.spec, outlook.floor, report)
     if names:
-        return f"Missed {' and '.join(names)}"
+        return f"Missed {' and '.join(NAMES[name] for name in names)}"
     return (
         f"Within every limit, but the true accuracy is high enough only with a chance of "
         f"{_belief_in(outlook, report):.0%}"
@@ -93,13 +92,13 @@ def _measurements(outlook: Outlook, report: DistillationMetric) -> str:
     """Every number beside its limit, and the latency beside its prediction if that was far off."""
     given = outlook.belief.given
     words = [
-        f"accuracy {report.accuracy:.3f} (SE {standard_error(report):.3f}) for at least "
+        f"accuracy {report.accuracy:.3f} +- {standard_error(report):.3f} for at least "
         f"{outlook.floor:.3f}"
     ]
     for name in (Constraint.LATENCY, Constraint.MEMORY, Constraint.STORAGE, Constraint.ENERGY):
         value, allowed = measured(report, name), limit(given.spec, name)
         if value is not None and allowed < float("inf"):
-            words.append(f"{name} {in_words(name, value)} of {in_words(name, allowed)}")
+            words.append(f"{NAMES[name]} {in_words(name, value)} of {in_words(name, allowed)}")
     upto = (*given.inherited, *given.reports[: given.reports.index(report) + 1])
     ratio = cost.measured_over_predicted(given.table, given.probes, upto)
     if not 1 / SURPRISE < ratio < SURPRISE:

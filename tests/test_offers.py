@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from simulated import FAMILY, Device, live, random_case, spec_of
 
 from stillhouse.entities import Constraint, Plan, ProfileSpec, Verdict, VerdictKind
-from stillhouse.limits import SIZES, in_words, limit, with_limits
+from stillhouse.limits import NAMES, SIZES, in_words, limit, with_limits
 from stillhouse.offers import OFFER, OFFER_SLACK, WORTH_OFFERING
 from stillhouse.planner import PlanInput, plan
 
@@ -39,10 +39,10 @@ def test_two_sizes_too_small_are_offered_together():
     assert offer.limits[Constraint.STORAGE] >= SMALLEST.storage_bytes
     assert offer.limits[Constraint.MEMORY] >= SMALLEST.memory_bytes
     assert offer.chance > WORTH_OFFERING  # of this person's accuracy nothing is known yet
-    words = " and ".join(f"{c} {in_words(c, value)}" for c, value in offer.limits.items())
-    assert f"With {words}, {offer.student} would do" in verdict.why
-    assert "storage_bytes is 1 kB" in verdict.why
-    assert "memory_bytes is 1 kB" in verdict.why
+    words = " and ".join(f"{NAMES[c]} {in_words(c, value)}" for c, value in offer.limits.items())
+    assert f"With {words} allowed, {offer.student} would do" in verdict.why
+    assert "storage is limited to 1 kB" in verdict.why
+    assert "memory is limited to 1 kB" in verdict.why
 
 
 def test_a_hopeless_latency_is_said_before_any_round():

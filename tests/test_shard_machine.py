@@ -203,29 +203,51 @@ class Story(RuleBasedStateMachine):
             ready = [(j, n) for j, n in nodes if n.state in (State.RUNNING, State.WAITING_CLIENT)]
             if not ready:
                 return
-            job, node = data.draw(st.sampled_from(ready))
-            place = (job.id, node.id, node.attempt)
-            command: Any
-            match node.kind:
-                case Kind.PROBE:
-                    command = ReportProbes(job.id, node.attempt, PROBES)
-                case Kind.PLAN:
-                    command = Planned(*place, plan(job.round + 1, Action.DELIVER))
-                case Kind.COMPRESS:
-                    command = Compressed(*place, delivery(job, node, 3, self.version(job)))
-                case Kind.TRANSFER:
-                    index = int(node.id.rpartition(".")[2])
-                    command = Acknowledge(job.deliveries[-1], index, f"{index:064x}")
-                case Kind.TRAIN:
-                    command = ReportProgress(job.client_id, *place, 1.0, True)
-                case Kind.MEASURE:
-                    command = ReportMetrics(job.id, metric(job.round))
-                case Kind.DECIDE:
-                    kind = data.draw(st.sampled_from([VerdictKind.ADJUST, VerdictKind.MET]))
-                    verdict = Verdict(kind=kind, why="because", student=STUDENT)
-                    command = Decided(*place, verdict)
-            who = SYSTEM if node.kind in ON_CLUSTER else owner(job)
-            assert isinstance(self.do(who, command), Answer)
+            kind = data.draw(st.sampled_from([VerdictKind.ADJUST, VerdictKind.MET]))
+            self.next_step(*data.draw(st.sampled_from(ready)), kind)
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data())
+    def a_client_is_done_and_its_student_breaks(self, data: st.DataObject) -> None:
+        """One of its jobs ends MET, the others are cancelled, and then comes a bad metric."""
+        job = data.draw(st.sampled_from(self.running()))
+        for other in self.all_jobs():
+            if other.client_id == job.client_id and other.id != job.id:
+                self.do(owner(other), Cancel(other.id))
+        while self.store.rows([job.id])[job.id].verdict is None:
+            [now] = self.store.rows([job.id]).values()
+            under_way = {State.RUNNING, State.WAITING_CLIENT}
+            node = next(node for node in now.graph.values() if node.state in under_way)
+            self.next_step(now, node, VerdictKind.MET)
+        bad = metric(1).model_copy(update={"accuracy": 0.6})
+        self.do(owner(job), ReportMetrics(job.id, bad))
+
+    def running(self) -> list[DistillationJobRow]:
+        return [job for job in self.all_jobs() if job.state is JobState.RUNNING]
+
+    def next_step(self, job: DistillationJobRow, node: Job, kind: VerdictKind) -> None:
+        """What comes next of a node that is under way; `kind` is the verdict if it decides."""
+        place = (job.id, node.id, node.attempt)
+        command: Any
+        match node.kind:
+            case Kind.PROBE:
+                command = ReportProbes(job.id, node.attempt, PROBES)
+            case Kind.PLAN:
+                command = Planned(*place, plan(job.round + 1, Action.DELIVER))
+            case Kind.COMPRESS:
+                command = Compressed(*place, delivery(job, node, 3, self.version(job)))
+            case Kind.TRANSFER:
+                index = int(node.id.rpartition(".")[2])
+                command = Acknowledge(job.deliveries[-1], index, f"{index:064x}")
+            case Kind.TRAIN:
+                command = ReportProgress(job.client_id, *place, 1.0, True)
+            case Kind.MEASURE:
+                command = ReportMetrics(job.id, metric(job.round))
+            case Kind.DECIDE:
+                verdict = Verdict(kind=kind, why="because", student=STUDENT)
+                command = Decided(*place, verdict)
+        who = SYSTEM if node.kind in ON_CLUSTER else owner(job)
+        assert isinstance(self.do(who, command), Answer)
 
     # --- what goes wrong ---
 

@@ -1,13 +1,14 @@
 """The loop ends in the right verdict, and each judgement follows from its measurement."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import FAMILY, REGISTERED, Device, Story, live, random_case, spec_of, truly_meets
 
-from stillhouse.entities import Action, Constraint, Plan, VerdictKind
+from stillhouse.entities import Action, Plan, VerdictKind
 from stillhouse.limits import accuracy_floor, missed
 from stillhouse.planner import PlanInput, plan
 from stillhouse.verdict import judge
@@ -30,7 +31,7 @@ def test_measurements_within_all_limits_that_are_sure_enough_meet_the_profile():
     verdict = judge(after(0.95))
     assert verdict.kind is VerdictKind.MET
     assert "accuracy 0.950" in verdict.why
-    assert "latency_p95_ms" in verdict.why
+    assert "latency" in verdict.why
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_when_the_rounds_are_used_up_the_best_student_stays():
     verdict = judge(last.model_copy(update={"round": last.max_rounds}))
     assert verdict.kind is VerdictKind.BEST_EFFORT
     assert verdict.student == last.reports[0].student
-    assert Constraint.ACCURACY in verdict.why
+    assert "Missed accuracy." in verdict.why
 
 
 def test_when_no_student_is_left_the_best_one_stays():
@@ -116,11 +117,13 @@ def test_the_same_measurements_get_the_same_judgement(seed):
         assert judge(copy) == judge(story.given) == story.end
 
 
-def test_over_many_devices_the_loop_is_short_and_mostly_right():
+@pytest.mark.parametrize("same_windows", [None, 0.8])
+def test_over_many_devices_the_loop_is_short_and_mostly_right(same_windows):
     counts: Counter[str] = Counter()
     rounds = 0
     for seed in range(150):
         device, spec = random_case(seed)
+        device = replace(device, same_windows=same_windows)
         story = live(FAMILY, spec, device)
         possible = any(truly_meets(spec, device, row) for row in FAMILY.rows)
         met = story.end.kind is VerdictKind.MET

@@ -33,7 +33,7 @@ def outputs(model: Network) -> np.ndarray:
     return logits(model, VALIDATION.windows(PRE)[0])
 
 
-@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("bits", [4, 8, 32])
 def test_a_loaded_student_computes_with_the_weights_that_were_sent(bits: int) -> None:
     point = student(0.5, 1, 1, bits)
     chunks = [weights_chunk(family(), r) for r in weights_chunks(GRID.students(), point)]

@@ -5,12 +5,21 @@ import io
 import pytest
 from rich.console import Console
 
-from edge_sim.report import JobReport, Report, closing_lines, table
+from edge_sim.baselines import Baseline
+from edge_sim.report import JobReport, Report, baseline_table, closing_lines, table
+from stillhouse.entities import ProfileSpec
 
 WHOLE = 600_000
 MET = JobReport(
     client_id="cli-00000001-0000000000000001",
     edge_model_profile_id="prf-00000001-0000000000000001",
+    profile=ProfileSpec(
+        cpu_cores=1,
+        memory_bytes=40_000,
+        storage_bytes=16_000,
+        latency_p95_ms=9,
+        max_accuracy_drop=0.03,
+    ),
     device="watch",
     person=0,
     offer_of=None,
@@ -99,3 +108,24 @@ def test_the_table_shows_each_job_with_its_limits_and_share_of_the_central_model
     shown = console.file.getvalue()
     for words in ("watch", "0.950 +- 0.020", "0.900", "4.5 / 9", "3.4 kB (0.6%)", "latency_p95_ms"):
         assert words in shown
+
+
+def test_baselines_stand_beside_the_product_and_what_does_not_fit_in_brackets() -> None:
+    small = Baseline(
+        name="scratch",
+        student="w0.25 d1-1 int4",
+        accuracy=0.81,
+        accuracy_se=0.1,
+        storage_bytes=3_000,
+        memory_bytes=10_000,
+    )
+    large = small.model_copy(update={"name": "quantise_only", "storage_bytes": 86_000})
+    slow = small.model_copy(update={"name": "random_fitting", "latency_p95_ms": 9.1})
+    assert [each.fits(MET.profile) for each in (small, large, slow)] == [True, False, False]
+    job = MET.model_copy(update={"baselines": (small, large, slow)})
+    console = Console(width=190, file=io.StringIO())
+    console.print(baseline_table(report(job, TAG)))
+    shown = console.file.getvalue()
+    for words in ("quantise only", " 0.810 ", "(0.810)", "(0.920)"):
+        assert words in shown
+    assert "tag" not in shown
