@@ -14,6 +14,7 @@ from stillhouse.brief import compress_order, plan_input
 from stillhouse.commands import Decided, EffectFailed, Planned
 from stillhouse.decisions import Effect, Request
 from stillhouse.entities import SYSTEM
+from stillhouse.events import JobMoved
 from stillhouse.jobs import Kind
 from stillhouse.planner import plan
 from stillhouse.rows import DistillationJobRow, PrincipalRow
@@ -27,16 +28,24 @@ def start(
     previous_manifest: str | None,
     settings: ActorSettings,
     manager: Any,
-) -> None:
-    """Start the effect on the cluster; its result comes to `manager.apply`."""
+) -> Any:
+    """Start the effect on the cluster; its result comes to `manager.apply`. What stops it."""
     if effect.kind == Kind.COMPRESS:
         order = compress_order(job, owner, job.graph[effect.node], previous_manifest)
         server = ray.get_actor(CHUNK_SERVER, settings.namespace)
-        server.prepare.remote(order, manager)
-        return
+        return server.prepare.remote(order, manager)
     vault = ray.get_actor(VAULT, settings.namespace)
     task = think.options(name=f"{effect.node} {effect.job_id}")
-    task.remote(effect, job, owner, vault, manager)
+    return task.remote(effect, job, owner, vault, manager)
+
+
+def stop(task: Any, event: JobMoved, settings: ActorSettings) -> None:
+    """Stop an effect whose result nobody wants any more."""
+    if event.node.endswith(f".{Kind.COMPRESS}"):
+        server = ray.get_actor(CHUNK_SERVER, settings.namespace)
+        server.cancel.remote(event.job_id, event.node)  # others may want the same pack
+    else:
+        ray.cancel(task)
 
 
 @ray.remote(num_cpus=0.1, max_retries=3)

@@ -23,12 +23,15 @@ from stillhouse.commands import Announce, Arrive, Expire, MoveCursor
 from stillhouse.decisions import Answer, Effect, Request
 from stillhouse.entities import SYSTEM, Principal
 from stillhouse.errors import StillhouseError
+from stillhouse.events import JobMoved
 from stillhouse.grants import Grant, grant
+from stillhouse.jobs import Move
+from stillhouse.listing import Filters, Position
 from stillhouse.observations import observations
 from stillhouse.rows import CURSOR, DeliveryRow, DistillationJobRow, PrincipalRow, get
 
 PAGE = 500  # waiting jobs told of a model, or deadlines expired, in one batch
-SCHEMA = 1
+SCHEMA = 2
 
 
 def identity(settings: ActorSettings, shard: int) -> JournalIdentity:
@@ -44,7 +47,8 @@ class JobManager:
         self._journal = SqliteJournal(path, identity(settings, shard))
         self._store = Store(rules, self._journal)
         self._changes = Changes()
-        self._metrics = Metrics(f"shard-{shard}", {})
+        self._metrics = Metrics(f"shard-{shard}", self._journal.states())
+        self._tasks: dict[tuple[str, str], Any] = {}  # effects that run, by (job, node)
         self._start(self._journal.outbox())
         tick_forever(settings.tick_s)
 
@@ -56,6 +60,7 @@ class JobManager:
             self._metrics.committed(time.perf_counter() - began)
             self._metrics.record(observations(applied.events, applied.changed))
         self._changes.note(applied.changed)
+        self._forget(applied.events)
         self._start(applied.effects)
         return applied.answers
 
@@ -63,9 +68,13 @@ class JobManager:
         """Committed rows; None for a key that has none."""
         return self._store.rows(keys)
 
-    def story(self, stream: str) -> list[tuple[int, float, bytes]]:
-        """The events of a job, profile, delivery or client, oldest first."""
-        return self._store.story(stream)
+    def story(self, stream: str, after: int, limit: int) -> list[tuple[int, float, bytes]]:
+        """Events of a job, profile, delivery or client above a sequence, oldest first."""
+        return self._store.story(stream, after, limit)
+
+    def listing(self, filters: Filters, after: Position, limit: int) -> list[DistillationJobRow]:
+        """Jobs of this shard that pass, newest first."""
+        return self._store.listing(filters, after, limit)
 
     def changed(self, cursor: str) -> tuple[str, tuple[str, ...] | None]:
         """The new cursor and the clients that changed since `cursor`; None if all may have."""
@@ -92,7 +101,19 @@ class JobManager:
             job = get(self.rows([effect.job_id]), effect.job_id, DistillationJobRow)
             owner = get(self.rows([job.client_id]), job.client_id, PrincipalRow)
             previous = self._previous_manifest(job)
-            effects.start(effect, job, owner, previous, self._settings, me)
+            task = effects.start(effect, job, owner, previous, self._settings, me)
+            self._tasks[effect.job_id, effect.node] = task
+
+    def _forget(self, events: Sequence[Any]) -> None:
+        """Tasks of nodes that are over; what was cancelled is stopped, if this process knows it.
+
+        A restarted actor knows none: then the late result is refused, as any of an old attempt.
+        """
+        for event in events:
+            if isinstance(event, JobMoved) and event.move is not Move.START:
+                task = self._tasks.pop((event.job_id, event.node), None)
+                if task is not None and event.move is Move.CANCEL:
+                    effects.stop(task, event, self._settings)
 
     def _previous_manifest(self, job: DistillationJobRow) -> str | None:
         if not job.deliveries:

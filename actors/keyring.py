@@ -4,10 +4,8 @@ Short enough that a revoked key is refused within five seconds everywhere.
 """
 
 import time
-from typing import Any
 
-import ray
-
+from actors.patience import call
 from actors.settings import VAULT, ActorSettings
 from stillhouse.entities import Principal
 from stillhouse.ids import shard_of
@@ -36,13 +34,12 @@ class Keyring:
 
     async def _ask(self, key_id: str) -> tuple[Principal, str] | None:
         id, _, number = key_id.partition("/")
-        row = (await self._home(id).rows.remote([id]))[id]
+        row = (await call(self._settings.namespace, self._home(id), "rows", [id]))[id]
         if not isinstance(row, PrincipalRow):  # an enrolment's id is no key's
             return None
         keys = {str(pair.number): pair.sign for pair in row.keys}
         return (Principal(id=row.id, role=row.role), keys[number]) if number in keys else None
 
-    def _home(self, id: str) -> Any:
+    def _home(self, id: str) -> str:
         client = id.startswith("cli-")
-        name = self._settings.manager(shard_of(id, self._settings.shards)) if client else VAULT
-        return ray.get_actor(name, self._settings.namespace)
+        return self._settings.manager(shard_of(id, self._settings.shards)) if client else VAULT

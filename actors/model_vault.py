@@ -26,7 +26,14 @@ from stillhouse.entities import FamilyTable, Principal, Role
 from stillhouse.errors import NotFound, StillhouseError
 from stillhouse.events import AliasSet, ModelAnnounced
 from stillhouse.observations import observations
-from stillhouse.vault import RegistrationFailed, VersionRow, table_key, version_key
+from stillhouse.vault import (
+    NameRow,
+    RegistrationFailed,
+    VersionRow,
+    name_key,
+    table_key,
+    version_key,
+)
 
 FEED_PAGE = 100
 
@@ -60,6 +67,10 @@ class ModelVault:
 
     def rows(self, keys: Sequence[str]) -> dict[str, Any]:
         return self._store.rows(keys)
+
+    def names(self, after: str, limit: int) -> list[NameRow]:
+        """Central models by name, those behind `after`."""
+        return self._store.keyed(name_key(""), name_key(after), limit)
 
     def feed(self, after: int) -> list[tuple[int, Announce]]:
         """What was published after this sequence number, oldest first."""

@@ -9,7 +9,10 @@ import logging
 import os
 import secrets
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +66,7 @@ def connect(settings: ClusterSettings) -> Cluster:
         found = ray.init(
             address=address, log_to_driver=settings.log_to_driver, logging_level=logging.WARNING
         )
+        end_on_sigterm()
         return Cluster(own=False, dashboard_url=found.dashboard_url or "")
     make_token()
     folder = Path(tempfile.mkdtemp(prefix="sh-"))  # short: sockets lie in it
@@ -77,7 +81,14 @@ def connect(settings: ClusterSettings) -> Cluster:
         labels={"tier": "cpu"},
         _temp_dir=str(folder / "r"),  # below a folder of 0700: Ray opens its own to all users
     )
+    end_on_sigterm()
     return Cluster(own=True, dashboard_url=started.dashboard_url or "")
+
+
+def end_on_sigterm() -> None:
+    """SIGTERM unwinds this process, as Ctrl-C does: the handler that Ray installs prints a crash."""
+    if threading.current_thread() is threading.main_thread():  # no other may install a handler
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def make_token() -> None:

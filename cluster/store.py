@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster.journal.contract import Commit, Journal, StoredAnswer
+from cluster.journal.contract import MANY, Commit, Journal, StoredAnswer
 from stillhouse.decisions import Answer, Decision, Effect, Index, NotLoaded, Request, Rules
 from stillhouse.errors import Refusal, Replayed, StillhouseError, Unavailable
+from stillhouse.listing import Filters, Position
 
 
 @dataclass(slots=True)
@@ -61,9 +62,20 @@ class Store:
         self._load(wanted)
         return {key: self._cache[key] for key in wanted}
 
-    def story(self, stream: str) -> list[tuple[int, float, bytes]]:
-        """(sequence, time, event) of all that was committed of a stream, oldest first."""
-        return list(self._journal.story(stream))
+    def story(
+        self, stream: str, after: int = 0, limit: int = MANY
+    ) -> list[tuple[int, float, bytes]]:
+        """(sequence, time, event) of what was committed of a stream, oldest first."""
+        return list(self._journal.story(stream, after, limit))
+
+    def listing(self, filters: Filters, after: Position, limit: int) -> list[Any]:
+        """Rows of the jobs that pass, newest first."""
+        ids = self._journal.listing(filters, after, limit)
+        return list(self.rows(ids).values())
+
+    def keyed(self, prefix: str, after: str, limit: int) -> list[Any]:
+        """Rows whose keys begin with `prefix`, in order, those above `after`."""
+        return list(self.rows(self._journal.keys(prefix, after, limit)).values())
 
     def _answer(
         self, place: int, request: Request, batch: Batch, applied: Applied

@@ -10,7 +10,12 @@ from edge_sim.host import EdgeHost, Factory, Person, Standing, TestScore
 from edge_sim.scenario import Device
 from stillhouse.entities import Student
 
-HOST: dict[str, Any] = {"num_cpus": 1, "max_concurrency": 4}
+HOST: dict[str, Any] = {
+    "num_cpus": 1,
+    "max_concurrency": 4,
+    "max_restarts": -1,  # a killed host comes back, and its devices go on from their disks
+    "max_task_retries": -1,
+}
 
 
 class Fleet:

@@ -2,12 +2,13 @@
 
 It holds what a device holds, its person's private data included; nothing of it goes anywhere but
 through the API. The harness may ask it to try the current student on test recordings, which no rule
-ever reads.
+ever reads. Killed, it comes back with the same devices, and each goes on from its disk.
 """
 
-import itertools
+import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 
 from edge_sim.device import SimulatedWorkbench
 from edge_sim.scenario import Device
+from edge_sim.seat import DeviceClient, Nonces, Received, Seat, remembered
 from stillhouse.compress.arch import build, load_weights
 from stillhouse.compress.container import FamilyGrid
 from stillhouse.compress.recordings import Recordings
@@ -23,8 +25,7 @@ from stillhouse.edge.agent import Agent
 from stillhouse.edge.probe import host_calibration
 from stillhouse.edge.train import accuracy
 from stillhouse.edge.workbench import PrivateData
-from stillhouse.entities import ArchitectureSpec, Entity, Preprocessing, Student, digest_of
-from stillhouse.wire.client import SignedClient
+from stillhouse.entities import ArchitectureSpec, Entity, Preprocessing, Role, Student
 from stillhouse.wire.identity import Identity
 
 
@@ -61,6 +62,7 @@ class Standing(Entity):
     job_id: str
     doing: str
     wire_bytes: int
+    chunks_sent_again: int = 0
 
 
 class TestScore(Entity):
@@ -70,47 +72,45 @@ class TestScore(Entity):
     accuracy_se: float
 
 
-@dataclass(slots=True)
-class Seat:
-    """One device on this host."""
+class Heard(Entity):
+    """What a host's devices did since its process began: (client, what), each in its order."""
 
-    device: Device
-    agent: Agent
-    profile_id: str = ""
-    job_id: str = ""
-    doing: str = "joining"
-    thread: threading.Thread | None = None
-    errors: list[BaseException] = field(default_factory=list)
-
-    def standing(self) -> Standing:
-        return Standing(
-            name=self.device.name,
-            client_id=self.agent.client_id,
-            profile_id=self.profile_id,
-            job_id=self.job_id,
-            doing=self.doing,
-            wire_bytes=self.agent.http.wire_bytes,
-        )
+    pid: int
+    news: tuple[tuple[str, str], ...]
 
 
-def nonces(seed: int, device: Device) -> Callable[[], str]:
-    """The same nonces in every run of a seed: ids, and the seeds made from them, are the same."""
-    count = itertools.count()
-    return lambda: digest_of([seed, device.name, next(count)])[:32]
+class HostTimes(Entity):
+    """What each shape takes on a host: one recorded input of a run."""
+
+    ms: tuple[tuple[Student, float], ...]
 
 
 class EdgeHost:
-    """Several devices of a scenario. `calibration` is this host's, measured once at its start."""
+    """Several devices of a scenario. All hosts of a run share the calibration of the first."""
 
     def __init__(
         self, factory: Factory, devices: tuple[Device, ...], people: Mapping[str, Person]
     ) -> None:
         torch.set_num_threads(1)
-        students = factory.grid.shapes()
-        self.calibration = host_calibration(factory.architecture, factory.preprocessing, students)
+        self.calibration = calibrated(factory)
         self._factory, self._people = factory, people
         self._public = PublicWindows.from_bytes(factory.public_windows)
         self._seats = {device.name: self._seat(device) for device in devices}
+        for seat in self._seats.values():
+            if seat.memory.job_id:  # this process was killed: the device goes on
+                self._start(seat)
+
+    def ready(self) -> int:
+        """Answers once the devices are there; this process's id, for whoever kills it."""
+        return os.getpid()
+
+    def heard(self) -> Heard:
+        news = [
+            (seat.identity.id(Role.CLIENT), doing)
+            for seat in self._seats.values()
+            for doing in list(seat.heard)
+        ]
+        return Heard(pid=os.getpid(), news=tuple(news))
 
     def calibrated_ms(self) -> dict[Student, float]:
         """Milliseconds of thread CPU time on this host: one recorded input of the run."""
@@ -119,26 +119,26 @@ class EdgeHost:
     def join(self) -> tuple[Standing, ...]:
         """Every device enrols, and declares its profile."""
         for seat in self._seats.values():
-            seat.agent.join((self._public.digest(),))
-            seat.profile_id = seat.agent.declare(seat.device.profile).id
+            seat.join((self._public.digest(),))
+            seat.declare()
             seat.doing = "joined"
         return self.standings()
 
     def submit(self, name: str, central_model: str) -> Standing:
-        """Submit a device's job, and let the device work until it is over."""
+        """Submit a device's one job, and let the device work until it is over."""
         seat = self._seats[name]
-        seat.job_id = seat.agent.submit(central_model, seat.profile_id).id
-        seat.doing = "waits"
-        seat.thread = threading.Thread(target=self._work, args=(seat,), name=name, daemon=True)
-        seat.thread.start()
-        return seat.standing()
+        seat.join((self._public.digest(),))
+        seat.submit(central_model)
+        if seat.thread is None:
+            self._start(seat)
+        return standing(seat)
 
     def standings(self) -> tuple[Standing, ...]:
         """How far each device is; raises what stopped one."""
         for seat in self._seats.values():
             if seat.errors:
                 raise seat.errors[0]
-        return tuple(seat.standing() for seat in self._seats.values())
+        return tuple(standing(seat) for seat in self._seats.values())
 
     def working(self) -> bool:
         return any(seat.thread and seat.thread.is_alive() for seat in self._seats.values())
@@ -146,7 +146,7 @@ class EdgeHost:
     def score(self, name: str, student: Student) -> TestScore:
         """The device's current student on its person's test recordings."""
         seat, factory = self._seats[name], self._factory
-        trained = seat.agent.disk.student(seat.profile_id)
+        trained = seat.agent.disk.student(seat.memory.profile_id)
         model = load_weights(build(factory.architecture, student), trained)
         test = Recordings.from_parquet(self._people[name].test)
         score = accuracy(model, test, factory.preprocessing, factory.seed)
@@ -161,18 +161,60 @@ class EdgeHost:
         bench = SimulatedWorkbench(
             private, self._public, device.model, self.calibration, self._factory.seed
         )
-        http = SignedClient([self._factory.url], identity, nonce=nonces(self._factory.seed, device))
+        file = place / "seat.json"
+        memory, received = remembered(file), Received(place / "received")
+        nonces = Nonces(self._factory.seed, device.name, memory.starts)
+        http = DeviceClient([self._factory.url], identity, received, nonce=nonces)
+        http.wire_bytes = memory.wire_bytes
         agent = Agent(http, identity, place, bench, lambda doing: self._heard(device.name, doing))
-        return Seat(device, agent)
+        seat = Seat(device, identity, agent, nonces, received, file, memory)
+        seat.keep()
+        return seat
 
     def _heard(self, name: str, doing: str) -> None:
-        self._seats[name].doing = doing
+        self._seats[name].hear(doing)
+
+    def _start(self, seat: Seat) -> None:
+        seat.doing = "waits"
+        name = seat.device.name
+        seat.thread = threading.Thread(target=self._work, args=(seat,), name=name, daemon=True)
+        seat.thread.start()
 
     def _work(self, seat: Seat) -> None:
         try:
+            seat.join((self._public.digest(),))
             seat.agent.run()
             seat.doing = "done"
         except BaseException as error:  # a thread's error must reach who watches
             seat.errors.append(error)
         finally:
+            seat.keep()
             seat.agent.http.close()
+
+
+def standing(seat: Seat) -> Standing:
+    """How far the device is."""
+    return Standing(
+        name=seat.device.name,
+        client_id=seat.identity.id(Role.CLIENT),
+        profile_id=seat.memory.profile_id,
+        job_id=seat.memory.job_id,
+        doing=seat.doing,
+        wire_bytes=seat.agent.http.wire_bytes,
+        chunks_sent_again=seat.received.again(),
+    )
+
+
+def calibrated(factory: Factory) -> dict[Student, float]:
+    """What the run's first host measured; read by the others, and by itself after a kill."""
+    file = factory.folder / "calibration.json"
+    if not file.exists():
+        students = factory.grid.shapes()
+        found = host_calibration(factory.architecture, factory.preprocessing, students)
+        factory.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = factory.folder / f"calibration.{os.getpid()}"
+        draft.write_text(HostTimes(ms=tuple(found.items())).model_dump_json())
+        with suppress(FileExistsError):  # another host was first
+            file.hardlink_to(draft)
+        draft.unlink()
+    return dict(HostTimes.model_validate_json(file.read_bytes()).ms)

@@ -5,23 +5,24 @@ commits them together); a call that a restart interrupts is repeated, which thei
 """
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Protocol
 
-import ray
-from ray.exceptions import RayActorError, RayTaskError
-
+from actors.patience import call
 from actors.settings import VAULT, ActorSettings
 from stillhouse.decisions import Answer, Request
 from stillhouse.entities import Principal
-from stillhouse.errors import StillhouseError, Unavailable
+from stillhouse.errors import StillhouseError
 from stillhouse.ids import shard_of
+from stillhouse.listing import Filters, Position
+from stillhouse.rows import DistillationJobRow
+from stillhouse.vault import NameRow
 from stillhouse.wire.messages import TrustAnchors
 
+MANY = 10_000  # events of one story at once
 POLL_S = 0.1  # how often a shard is asked who changed, while anyone waits
-PATIENCE_S = 8.0  # for an actor that restarts
 
 
 class Backend(Protocol):
@@ -34,7 +35,13 @@ class Backend(Protocol):
     async def vault(self, request: Request) -> Answer: ...
     async def rows(self, id: str, keys: Sequence[str]) -> dict[str, Any]: ...
     async def vault_rows(self, keys: Sequence[str]) -> dict[str, Any]: ...
-    async def story(self, id: str) -> list[tuple[int, float, bytes]]: ...
+    async def story(
+        self, id: str, after: int = 0, limit: int = MANY
+    ) -> list[tuple[int, float, bytes]]: ...
+    async def jobs(
+        self, filters: Filters, after: Position, limit: int
+    ) -> list[DistillationJobRow]: ...
+    async def names(self, after: str, limit: int) -> list[NameRow]: ...
     async def newer(self, client_id: str, cursor: str, wait_s: float) -> str: ...
     async def build_progress(self, name: str) -> float: ...
     async def append(
@@ -65,8 +72,29 @@ class RayBackend:
     async def vault_rows(self, keys: Sequence[str]) -> dict[str, Any]:
         return await self._call(VAULT, "rows", list(keys))  # type: ignore[no-any-return]
 
-    async def story(self, id: str) -> list[tuple[int, float, bytes]]:
-        return await self._call(self._manager(id), "story", id)  # type: ignore[no-any-return]
+    async def story(
+        self, id: str, after: int = 0, limit: int = MANY
+    ) -> list[tuple[int, float, bytes]]:
+        """A job's events above a sequence, oldest first."""
+        return await self._call(self._manager(id), "story", id, after, limit)  # type: ignore[no-any-return]
+
+    async def jobs(self, filters: Filters, after: Position, limit: int) -> list[DistillationJobRow]:
+        """A page of jobs, newest first: of one client's shard, or merged from all shards."""
+        asked = range(self._settings.shards)
+        if filters.client_id is not None:
+            asked = range(shard := shard_of(filters.client_id, self._settings.shards), shard + 1)
+        pages = await asyncio.gather(
+            *(
+                self._call(self._settings.manager(shard), "listing", filters, after, limit)
+                for shard in asked
+            )
+        )
+        rows = sorted(chain.from_iterable(pages), key=place_of, reverse=True)
+        return rows[:limit]
+
+    async def names(self, after: str, limit: int) -> list[NameRow]:
+        """Central models by name, those behind `after`."""
+        return await self._call(VAULT, "names", after, limit)  # type: ignore[no-any-return]
 
     async def newer(self, client_id: str, cursor: str, wait_s: float) -> str:
         """A newer cursor as soon as the client changed; after `wait_s`, the cursor then."""
@@ -97,18 +125,7 @@ class RayBackend:
         return self._mailboxes[name]
 
     async def _call(self, name: str, method: str, *arguments: Any) -> Any:
-        """One actor call, again while the actor restarts; Unavailable if it stays away."""
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                actor = ray.get_actor(name, self._settings.namespace)
-                return await getattr(actor, method).remote(*arguments)
-            except RayTaskError:
-                raise  # the actor's own answer, which may be a ValueError too
-            except (RayActorError, ValueError) as error:  # ValueError: none of that name yet
-                if time.monotonic() > deadline:
-                    raise Unavailable(f"{name} does not answer") from error
-                await asyncio.sleep(POLL_S)
+        return await call(self._settings.namespace, name, method, *arguments)
 
 
 class Mailbox:
@@ -136,6 +153,11 @@ class Mailbox:
             for (_, future), answer in zip(batch, answers, strict=True):
                 settle(future, answer)
         self._task = None
+
+
+def place_of(row: DistillationJobRow) -> Position:
+    """Where a job stands in lists."""
+    return Position(row.submitted_at, row.id)
 
 
 def settle(future: "asyncio.Future[Answer]", answer: Answer | BaseException) -> None:

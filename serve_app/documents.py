@@ -45,6 +45,7 @@ def job_status(job: DistillationJobRow, deliveries: Sequence[DeliveryRow]) -> Jo
         followed_by=job.followed_by,
         judgement=job.judgement,
         verdict=job.verdict,
+        why=job.why,
     )
 
 

@@ -1,23 +1,29 @@
 """Distillation jobs: submit, look, cancel."""
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from serve_app.asking import ask, asked, backend, body_of, described, respond, row_of, show, signed
+from serve_app.backend import place_of
 from serve_app.documents import graph_node, job_status
+from serve_app.lists import PAGE, Cursor, Limit, Word
+from serve_app.stories import live_story, told
+from stillhouse.authorization import authorize
 from stillhouse.commands import Cancel, Submit
-from stillhouse.entities import DistillationJob, Entity, Verdict
-from stillhouse.events import EVENTS
+from stillhouse.entities import DistillationJob, Entity, JobState, Role, Verdict, VerdictKind
 from stillhouse.ids import derived_id
+from stillhouse.listing import Filters, position_of
 from stillhouse.rows import DistillationJobRow, PrincipalRow
-from stillhouse.wire.messages import GraphNode, JobRequest, JobStatus, StoryEvent
+from stillhouse.wire.messages import GraphNode, JobList, JobRequest, JobStatus, StoryEvent
 
 router = APIRouter(prefix="/distillation_jobs", tags=["jobs"])
-
-
-class JobList(Entity):
-    """A client's jobs, oldest first."""
-
-    jobs: tuple[DistillationJob, ...]
+EVENT_STREAM = "text/event-stream"
+SERVER_SENT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A stream of StoryEvents", "content": {EVENT_STREAM: {}}}
+}
+FAR = 1 << 60  # no journal has as many events
 
 
 class JobGraph(Entity):
@@ -53,11 +59,28 @@ async def submit(request: Request, job: JobRequest = body_of(JobRequest)) -> Res
 
 
 @router.get("", response_model=JobList)
-async def list_all(request: Request, client_id: str) -> Response:
-    """The jobs of one client."""
-    owner = await row_of(request, client_id, PrincipalRow, "read_client", lambda row: row.id)
-    rows = await backend(request).rows(client_id, owner.jobs)
-    return show(JobList(jobs=tuple(row.document() for row in rows.values())))
+async def list_all(
+    request: Request,
+    client_id: str | None = None,
+    state: JobState | None = None,
+    verdict: VerdictKind | None = None,
+    central_model: Word | None = None,
+    edge_model_profile_id: Word | None = None,
+    limit: Limit = PAGE,
+    cursor: Cursor | None = None,
+) -> Response:
+    """Jobs, newest first: a client's own, or everybody's for an operator."""
+    who = signed(request).principal
+    authorize(who, "read_client")
+    if client_id is None and who.role is Role.CLIENT:
+        client_id = who.id
+    if client_id is not None:
+        await row_of(request, client_id, PrincipalRow, "read_client", lambda row: row.id)
+    filters = Filters(client_id, edge_model_profile_id, central_model, state, verdict)
+    rows = await backend(request).jobs(filters, position_of(cursor), limit + 1)
+    page = rows[:limit]
+    more = place_of(page[-1]).cursor() if len(rows) > limit else None
+    return show(JobList(jobs=tuple(row.document() for row in page), next_cursor=more))
 
 
 @router.get("/{job_id}/status", response_model=JobStatus)
@@ -95,14 +118,24 @@ async def story(request: Request, job_id: str) -> Response:
     """Every event that led to the job's state."""
     await job_of(request, job_id)
     events = await backend(request).story(job_id)
-    return show(
-        Story(
-            events=tuple(
-                StoryEvent(sequence=sequence, at=at, event=type(EVENTS.decode(data)).__name__)
-                for sequence, at, data in events
-            )
-        )
-    )
+    return show(Story(events=tuple(told(*event) for event in events)))
+
+
+@router.get("/{job_id}/events", responses=SERVER_SENT, response_class=StreamingResponse)
+async def events(
+    request: Request,
+    job_id: str,
+    after: Annotated[int, Query(ge=0, le=FAR)] = 0,
+    last_event_id: Annotated[int | None, Header(ge=0, le=FAR)] = None,
+) -> Response:
+    """The story as server-sent events, those to come included, until the job is over.
+
+    A reader that lost its connection goes on behind Last-Event-ID.
+    """
+    job = await job_of(request, job_id)
+    parts = live_story(backend(request), job, last_event_id or after)
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return StreamingResponse(parts, media_type=EVENT_STREAM, headers=headers)
 
 
 @router.post("/{job_id}/cancel", response_model=DistillationJob)

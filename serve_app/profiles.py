@@ -5,20 +5,15 @@ import re
 from fastapi import APIRouter, Request, Response
 
 from serve_app.asking import ask, asked, backend, body_of, described, respond, row_of, show, signed
-from stillhouse.authorization import authorize, owned
+from serve_app.lists import PAGE, Cursor, Limit
 from stillhouse.commands import CreateProfile, DeleteProfile, ReplaceProfile
-from stillhouse.entities import EdgeModelProfile, Entity, ProfileSpec
+from stillhouse.entities import EdgeModelProfile, ProfileSpec
 from stillhouse.errors import Invalid, NotFound
 from stillhouse.ids import derived_id
 from stillhouse.rows import PrincipalRow, ProfileRow
+from stillhouse.wire.messages import ProfileList
 
 router = APIRouter(prefix="/clients/{client_id}/edge_model_profile", tags=["profiles"])
-
-
-class ProfileList(Entity):
-    """A client's profiles, oldest first."""
-
-    profiles: tuple[EdgeModelProfile, ...]
 
 
 @router.post(
@@ -35,14 +30,26 @@ async def create(
 
 
 @router.get("", response_model=ProfileList)
-async def list_all(request: Request, client_id: str) -> Response:
-    """A client's profiles."""
-    who = signed(request).principal
-    authorize(who, "read_client")
-    owned(who, client_id, client_id)
+async def list_all(
+    request: Request, client_id: str, limit: Limit = PAGE, cursor: Cursor | None = None
+) -> Response:
+    """A client's profiles, oldest first."""
     owner = await row_of(request, client_id, PrincipalRow, "read_client", lambda row: row.id)
-    rows = await backend(request).rows(client_id, owner.profiles)
-    return show(ProfileList(profiles=tuple(row.profile for row in rows.values() if row)))
+    first = after(owner.profiles, cursor)
+    ids = owner.profiles[first : first + limit]
+    rows = await backend(request).rows(client_id, ids)
+    more = ids[-1] if first + limit < len(owner.profiles) else None
+    profiles = tuple(row.profile for row in rows.values() if row)
+    return show(ProfileList(profiles=profiles, next_cursor=more))
+
+
+def after(ids: tuple[str, ...], cursor: str | None) -> int:
+    """The place behind `cursor`, an id that ended a page; Invalid if it is none of them."""
+    if cursor is None:
+        return 0
+    if cursor not in ids:
+        raise Invalid("cursor: give back what the page before gave as next_cursor")
+    return ids.index(cursor) + 1
 
 
 @router.get("/{profile_id}", response_model=EdgeModelProfile)

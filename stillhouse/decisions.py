@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from stillhouse.entities import Entity, Principal
+from stillhouse.listing import Listing
 
 
 class NotLoaded(Exception):
@@ -72,7 +73,8 @@ class Index:
 
     `outbox`/`done` are effects that begin and end; `due`/`met` are (time, job, node, attempt)
     deadlines that begin and (job, node) whose deadlines end; `waiting`/`arrived` are (model name,
-    job) that wait, and jobs that no longer do.
+    job) that wait, and jobs that no longer do; `listed` are lines of the list of jobs, which take
+    the place of older ones.
     """
 
     outbox: tuple[Effect, ...] = ()
@@ -81,6 +83,7 @@ class Index:
     met: tuple[tuple[str, str], ...] = ()  # (job, node)
     waiting: tuple[tuple[str, str], ...] = ()  # (model name, job)
     arrived: tuple[str, ...] = ()  # job
+    listed: tuple[Listing, ...] = ()
 
 
 class Rules(Protocol):

@@ -36,6 +36,7 @@ from stillhouse.events import (
     StudentInstalled,
 )
 from stillhouse.jobs import OVER, Kind, Move, State
+from stillhouse.listing import Listing
 from stillhouse.rows import (
     CURSOR,
     CatalogueRow,
@@ -212,7 +213,7 @@ def _closed(rows: Rows, event: JobClosed) -> Changes:
     left = tuple(id for id in profile.open_jobs if id != job.id)
     last = job.id if event.state is JobState.ENDED else profile.last_ended
     return {
-        job.id: replace(job, state=event.state, verdict=event.verdict),
+        job.id: replace(job, state=event.state, verdict=event.verdict, why=event.why),
         profile.profile.id: replace(profile, open_jobs=left, last_ended=last),
     }
 
@@ -268,16 +269,37 @@ def index(rows: Rows, event: Any) -> Index:
         case JobSubmitted():
             name = event.asked.partition("@")[0]
             return Index(
-                due=((event.deadline, event.job_id, "", 0),), waiting=((name, event.job_id),)
+                due=((event.deadline, event.job_id, "", 0),),
+                waiting=((name, event.job_id),),
+                listed=_listed(rows, event.job_id),
             )
         case ModelResolved():
-            return Index(arrived=(event.job_id,))
+            return Index(arrived=(event.job_id,), listed=_listed(rows, event.job_id))
         case JobClosed():
-            return Index(met=((event.job_id, ""),), arrived=(event.job_id,))
+            return Index(
+                met=((event.job_id, ""),),
+                arrived=(event.job_id,),
+                listed=_listed(rows, event.job_id),
+            )
         case JobMoved():
             return _index_of_move(rows, event)
         case _:
             return Index()
+
+
+def _listed(rows: Rows, id: str) -> tuple[Listing]:
+    job = get(rows, id, DistillationJobRow)
+    return (
+        Listing(
+            job_id=id,
+            submitted_at=job.submitted_at,
+            client_id=job.client_id,
+            edge_model_profile_id=job.profile.id,
+            central_model=job.asked.partition("@")[0],
+            state=job.state,
+            verdict=job.verdict.kind if job.verdict else None,
+        ),
+    )
 
 
 def _index_of_move(rows: Rows, event: JobMoved) -> Index:

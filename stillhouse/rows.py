@@ -108,6 +108,7 @@ class DistillationJobRow:
     followed_by: str | None = None
     judgement: Verdict | None = None  # the last round's, ADJUST included
     verdict: Verdict | None = None
+    why: str = ""  # it is over
 
     @property
     def round(self) -> int:

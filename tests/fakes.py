@@ -16,8 +16,9 @@ from stillhouse.decisions import Answer, Request, Rules
 from stillhouse.entities import Principal
 from stillhouse.errors import Conflict, NotFound, StillhouseError
 from stillhouse.ids import client_hash
-from stillhouse.rows import PrincipalRow
-from stillhouse.vault import version_key
+from stillhouse.listing import Filters, Position
+from stillhouse.rows import DistillationJobRow, PrincipalRow
+from stillhouse.vault import NameRow, name_key, version_key
 from stillhouse.wire.identity import ClusterKey
 from stillhouse.wire.messages import TrustAnchors
 
@@ -69,8 +70,16 @@ class LocalBackend:
     async def vault_rows(self, keys: Sequence[str]) -> dict[str, Any]:
         return self.store.rows(keys)
 
-    async def story(self, id: str) -> list[tuple[int, float, bytes]]:
-        return self.shard.story(id)
+    async def story(
+        self, id: str, after: int = 0, limit: int = 10_000
+    ) -> list[tuple[int, float, bytes]]:
+        return self.shard.story(id, after, limit)
+
+    async def jobs(self, filters: Filters, after: Position, limit: int) -> list[DistillationJobRow]:
+        return self.shard.listing(filters, after, limit)
+
+    async def names(self, after: str, limit: int) -> list[NameRow]:
+        return self.store.keyed(name_key(""), name_key(after), limit)
 
     async def newer(self, client_id: str, cursor: str, wait_s: float) -> str:
         await asyncio.sleep(min(wait_s, 0.01))

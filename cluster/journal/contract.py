@@ -14,6 +14,9 @@ from typing import NamedTuple, Protocol
 
 from stillhouse.decisions import Effect, Index
 from stillhouse.errors import Invalid
+from stillhouse.listing import Filters, Position
+
+MANY = 10_000  # events of one story at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,17 @@ class Journal(Protocol):
     def waiting(self, model: str, after: str, limit: int) -> list[str]:
         """Jobs that wait for the central model of this name, by id, those above `after`."""
 
-    def story(self, stream: str) -> list[StoredEvent]:
-        """All events of a stream, oldest first."""
+    def listing(self, filters: Filters, after: Position, limit: int) -> list[str]:
+        """Ids of jobs that pass, newest first, from behind `after` on."""
+
+    def states(self) -> dict[str, int]:
+        """How many listed jobs are in each state."""
+
+    def keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        """Keys of rows that begin with `prefix`, in order, those above `after`."""
+
+    def story(self, stream: str, after: int = 0, limit: int = MANY) -> list[StoredEvent]:
+        """Events of a stream above the sequence `after`, oldest first."""
 
     def events_after(self, sequence: int, limit: int) -> list[StoredEvent]:
         """The publisher's events above `sequence`, oldest first."""

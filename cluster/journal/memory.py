@@ -1,9 +1,11 @@
 """The journal in memory: the contract in its simplest form, for tests and simulations."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cluster.journal.contract import (
+    MANY,
     Commit,
     Deadline,
     JournalIdentity,
@@ -13,6 +15,7 @@ from cluster.journal.contract import (
 )
 from stillhouse.decisions import Effect, Index
 from stillhouse.errors import Conflict, Fenced, JournalMissing, JournalUnavailable
+from stillhouse.listing import Filters, Listing, Position
 
 
 @dataclass(slots=True)
@@ -27,6 +30,7 @@ class Volume:
     outbox: dict[tuple[str, str], Effect] = field(default_factory=dict)
     due: dict[tuple[str, str], Deadline] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)  # job -> model name
+    listed: dict[str, Listing] = field(default_factory=dict)  # by job
 
 
 def initialise(volume: Volume, identity: JournalIdentity) -> None:
@@ -81,6 +85,8 @@ class MemoryJournal:
             volume.due[job, node] = Deadline(at, job, node, attempt)
         for model, job in index.waiting:
             volume.waiting[job] = model
+        for listing in index.listed:
+            volume.listed[listing.job_id] = listing
 
     def load(self, keys: Iterable[str]) -> dict[str, bytes]:
         return {key: self._volume.rows[key] for key in keys if key in self._volume.rows}
@@ -103,8 +109,23 @@ class MemoryJournal:
         waiting = self._volume.waiting.items()
         return sorted(job for job, name in waiting if name == model and job > after)[:limit]
 
-    def story(self, stream: str) -> list[StoredEvent]:
-        return [event for name, event in self._volume.events if name == stream]
+    def listing(self, filters: Filters, after: Position, limit: int) -> list[str]:
+        places = {
+            Position(each.submitted_at, each.job_id): each for each in self._volume.listed.values()
+        }
+        found = [at for at, each in places.items() if at < after and filters.let(each)]
+        return [at.job_id for at in sorted(found, reverse=True)[:limit]]
+
+    def states(self) -> dict[str, int]:
+        return dict(Counter(each.state for each in self._volume.listed.values()))
+
+    def keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        rows = self._volume.rows
+        return sorted(key for key in rows if key.startswith(prefix) and key > after)[:limit]
+
+    def story(self, stream: str, after: int = 0, limit: int = MANY) -> list[StoredEvent]:
+        events = self._volume.events[after:]
+        return [event for name, event in events if name == stream][:limit]
 
     def events_after(self, sequence: int, limit: int) -> list[StoredEvent]:
         return [event for _, event in self._volume.events[sequence : sequence + limit]]

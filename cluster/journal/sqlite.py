@@ -7,12 +7,14 @@ the same epoch.
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 from cluster.journal.contract import (
+    MANY,
     Commit,
     Deadline,
     JournalIdentity,
@@ -23,7 +25,9 @@ from cluster.journal.contract import (
 from cluster.private_files import make_folder
 from stillhouse.decisions import Effect, Index
 from stillhouse.errors import Conflict, Fenced, JournalMissing, JournalUnavailable
+from stillhouse.listing import Filters, Position
 
+LAST = "\U0010ffff"  # sorts behind whatever a key holds
 BUSY_MS = 2_000  # only while a fenced writer finishes its last commit
 
 SCHEMA = """
@@ -35,7 +39,7 @@ CREATE TABLE journal(
 CREATE TABLE events(
   sequence INTEGER PRIMARY KEY, stream TEXT NOT NULL, at REAL NOT NULL, data BLOB NOT NULL
 ) STRICT;
-CREATE INDEX events_of_stream ON events(stream);
+CREATE INDEX events_of_stream ON events(stream, sequence);
 CREATE TABLE rows(key TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT;
 CREATE TABLE answers(
   key TEXT PRIMARY KEY, digest TEXT NOT NULL, status INTEGER NOT NULL, data BLOB NOT NULL,
@@ -53,6 +57,17 @@ CREATE TABLE due(
 CREATE INDEX due_by_time ON due(at, job_id, node);
 CREATE TABLE waiting(job_id TEXT PRIMARY KEY, model TEXT NOT NULL) STRICT;
 CREATE INDEX waiting_by_model ON waiting(model, job_id);
+CREATE TABLE listed(
+  job_id TEXT PRIMARY KEY, submitted_at REAL NOT NULL, client_id TEXT NOT NULL,
+  edge_model_profile_id TEXT NOT NULL, central_model TEXT NOT NULL, state TEXT NOT NULL,
+  verdict TEXT
+) STRICT;
+CREATE INDEX listed_by_time ON listed(submitted_at, job_id);
+CREATE INDEX listed_by_client ON listed(client_id, submitted_at, job_id);
+CREATE INDEX listed_by_profile ON listed(edge_model_profile_id, submitted_at, job_id);
+CREATE INDEX listed_by_model ON listed(central_model, submitted_at, job_id);
+CREATE INDEX listed_by_state ON listed(state, submitted_at, job_id);
+CREATE INDEX listed_by_verdict ON listed(verdict, submitted_at, job_id);
 """
 
 
@@ -174,9 +189,32 @@ class SqliteJournal:
         )
         return [job for (job,) in found]
 
-    def story(self, stream: str) -> list[StoredEvent]:
+    def listing(self, filters: Filters, after: Position, limit: int) -> list[str]:
+        given = filters.given()
+        # The names are fields of `Filters`, never a caller's words.
+        equal = "".join(f" AND {name} = ?" for name in given)
         found = self._select(
-            "SELECT sequence, at, data FROM events WHERE stream = ? ORDER BY sequence", (stream,)
+            f"SELECT job_id FROM listed WHERE (submitted_at, job_id) < (?, ?){equal} "  # noqa: S608
+            "ORDER BY submitted_at DESC, job_id DESC LIMIT ?",
+            (after.submitted_at, after.job_id, *given.values(), limit),
+        )
+        return [job for (job,) in found]
+
+    def states(self) -> dict[str, int]:
+        return dict(self._select("SELECT state, count(*) FROM listed GROUP BY state"))
+
+    def keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        found = self._select(
+            "SELECT key FROM rows WHERE key > ? AND key >= ? AND key < ? ORDER BY key LIMIT ?",
+            (after, prefix, prefix + LAST, limit),
+        )
+        return [key for (key,) in found]
+
+    def story(self, stream: str, after: int = 0, limit: int = MANY) -> list[StoredEvent]:
+        found = self._select(
+            "SELECT sequence, at, data FROM events WHERE stream = ? AND sequence > ? "
+            "ORDER BY sequence LIMIT ?",
+            (stream, after, limit),
         )
         return [StoredEvent(*each) for each in found]
 
@@ -220,3 +258,4 @@ def change(connection: apsw.Connection, index: Index) -> None:
     )
     many("REPLACE INTO due VALUES (?, ?, ?, ?)", index.due)
     many("REPLACE INTO waiting(model, job_id) VALUES (?, ?)", index.waiting)
+    many("REPLACE INTO listed VALUES (?, ?, ?, ?, ?, ?, ?)", map(astuple, index.listed))

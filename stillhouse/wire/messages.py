@@ -11,9 +11,11 @@ from stillhouse.entities import (
     Digest,
     DistillationJob,
     DistillationMetric,
+    EdgeModelProfile,
     Entity,
     Fraction,
     KnowledgeChunk,
+    Name,
     Plan,
     Preprocessing,
     ProbeResult,
@@ -238,11 +240,45 @@ class JobStatus(Entity):
     )
     judgement: Verdict | None
     verdict: Verdict | None
+    why: str = Field(default="", description="it is over; empty until then")
 
 
 class StoryEvent(Entity):
-    """One event of a job's story."""
+    """One event of a job's story, with words for people."""
 
-    sequence: int
-    at: float
-    event: str
+    sequence: int = Field(description="pass the last one back to go on behind it")
+    at: float = Field(description="seconds since the epoch")
+    event: str = Field(description="its kind, as in JobMoved")
+    node: str | None = None
+    state: str | None = Field(default=None, description="of the node, or of the job at its end")
+    text: str
+
+
+class JobList(Entity):
+    """A page of jobs, newest first."""
+
+    jobs: tuple[DistillationJob, ...]
+    next_cursor: str | None = Field(description="of the next page; null where there is none")
+
+
+class ProfileList(Entity):
+    """A page of a client's profiles, oldest first."""
+
+    profiles: tuple[EdgeModelProfile, ...]
+    next_cursor: str | None
+
+
+class ModelSummary(Entity):
+    """A central model by name: its versions, and what its aliases mean."""
+
+    name: Name
+    owner_id: str
+    versions: Count = Field(description="how many have been started")
+    aliases: dict[str, int]
+
+
+class ModelList(Entity):
+    """A page of central models, by name."""
+
+    models: tuple[ModelSummary, ...]
+    next_cursor: str | None

@@ -21,6 +21,7 @@ from cluster.journal.memory import MemoryJournal, Volume
 from cluster.journal.sqlite import SqliteJournal
 from stillhouse.decisions import Effect, Index
 from stillhouse.errors import Conflict, Fenced, Invalid, JournalMissing, JournalUnavailable
+from stillhouse.listing import START, Filters, Listing, Position
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,47 @@ def test_waiting_jobs_are_read_page_by_page_for_one_model(journal: Journal) -> N
     assert journal.waiting("other", "", 9) == []
 
 
+def listing(job: str, at: float, **changes: str) -> Listing:
+    given = {"client_id": "ann", "edge_model_profile_id": "prf", "central_model": "wrist"}
+    return Listing(job, at, **{**given, "state": "RUNNING", "verdict": None, **changes})
+
+
+def test_lists_are_newest_first_page_by_page_and_filtered(journal: Journal) -> None:
+    lines = [listing(f"job-{i}", i // 2, client_id="ann" if i % 3 else "bob") for i in range(7)]
+    journal.commit(Commit(1, indexes=(Index(listed=tuple(lines)),)))
+    newest = [f"job-{i}" for i in (6, 5, 4, 3, 2, 1, 0)]
+    assert journal.listing(Filters(), START, 10) == newest
+    assert journal.listing(Filters(), START, 2) == newest[:2]
+    assert journal.listing(Filters(), Position(2.0, "job-5"), 3) == newest[2:5]
+    assert journal.listing(Filters(client_id="bob"), START, 10) == ["job-6", "job-3", "job-0"]
+    assert journal.listing(Filters(central_model="other"), START, 10) == []
+
+
+def test_a_job_that_moved_is_listed_once_as_it_is_now(journal: Journal) -> None:
+    journal.commit(Commit(1, indexes=(Index(listed=(listing("a", 1), listing("b", 2))),)))
+    ended = listing("a", 1, state="ENDED", verdict="MET")
+    journal.commit(Commit(2, indexes=(Index(listed=(ended,)),)))
+    assert journal.listing(Filters(), START, 10) == ["b", "a"]
+    assert journal.listing(Filters(state="RUNNING"), START, 10) == ["b"]
+    assert journal.listing(Filters(state="ENDED", verdict="MET"), START, 10) == ["a"]
+    assert journal.states() == {"RUNNING": 1, "ENDED": 1}
+
+
+def test_keys_are_read_by_prefix_in_order(journal: Journal) -> None:
+    rows = dict.fromkeys(("name/b", "name/a", "name/c", "namesake", "table/a"), b"1")
+    journal.commit(Commit(1, rows=rows))
+    assert journal.keys("name/", "", 10) == ["name/a", "name/b", "name/c"]
+    assert journal.keys("name/", "name/a", 1) == ["name/b"]
+    assert journal.keys("none/", "", 10) == []
+
+
+def test_a_story_goes_on_behind_a_sequence(journal: Journal) -> None:
+    journal.commit(Commit(1, events=(("a", b"1"), ("b", b"2"), ("a", b"3"), ("a", b"4"))))
+    assert [each.data for each in journal.story("a", 1, 1)] == [b"3"]
+    assert [each.sequence for each in journal.story("a", 1, 10)] == [3, 4]
+    assert journal.story("a", 4, 10) == []
+
+
 def test_index_changes_of_one_commit_apply_in_order(journal: Journal) -> None:
     effect = Effect("job", "plan", "plan", 1)
     began, ended = Index(outbox=(effect,)), Index(done=(("job", "plan"),))
@@ -239,6 +281,9 @@ indexes = st.builds(
     met=st.lists(places, max_size=2).map(tuple),
     waiting=st.lists(places, max_size=2).map(tuple),
     arrived=st.lists(few, max_size=2).map(tuple),
+    listed=st.lists(
+        st.builds(Listing, few, times, few, few, few, few, st.none() | few), max_size=2
+    ).map(tuple),
 )
 commits = st.builds(
     Commit,
@@ -262,7 +307,11 @@ def seen(journal: Journal) -> list[object]:
         journal.outbox(),
         [journal.due(now, limit) for now in (0, 2, 5) for limit in (1, 9)],
         [journal.waiting(model, after, 2) for model in "abc" for after in ("", "a", "b")],
-        [journal.story(stream) for stream in "abc"],
+        [journal.story(stream, after, 3) for stream in "abc" for after in (0, 2)],
+        [journal.listing(filters, START, 9) for filters in (Filters(), Filters(state="a"))],
+        journal.listing(Filters(client_id="b", verdict="c"), Position(3.0, "b"), 1),
+        journal.states(),
+        journal.keys("a", "", 9),
         journal.events_after(2, 3),
     ]
 

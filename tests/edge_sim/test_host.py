@@ -128,3 +128,24 @@ def test_what_stops_a_device_reaches_whoever_watches(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="no recording is as long as a window"):
         stopped.host.standings()
     assert not stopped.host.working()
+
+
+def test_a_host_that_comes_back_goes_on_with_the_same_profiles_and_jobs(tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    plant = Plant(f"http://127.0.0.1:{port}")
+    plant.announce("waves")
+    listen(plant.app, "127.0.0.1", port)
+    made = factory(plant, tmp_path)
+    people = {"watch": person(0)}
+    host = EdgeHost(made, DEVICES[:1], people)
+    host.join()
+    [before] = [host.submit("watch", "waves")]
+    again = EdgeHost(made, DEVICES[:1], people)
+    wait(again)
+    wait(host)
+    [after] = again.standings()
+    assert (after.profile_id, after.job_id) == (before.profile_id, before.job_id)
+    assert again.calibrated_ms() == host.calibrated_ms()
+    verdict = plant.job(after.job_id).verdict
+    assert verdict is not None
+    assert verdict.kind is VerdictKind.MET

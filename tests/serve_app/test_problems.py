@@ -210,7 +210,9 @@ def test_a_wrong_query_names_the_parameter(device: Member) -> None:
     for wait in ("-1", "nan", "inf", "61", "soon"):
         answer = device.signed("GET", f"/clients/{device.id}/work?wait={wait}")
         assert "wait" in is_problem(answer, 422)["detail"]
-    assert "client_id" in is_problem(device.signed("GET", "/distillation_jobs"), 422)["detail"]
+    for query in ("limit=0", "limit=201", "state=LOST", "verdict=GOOD", "cursor=%25", "cursor=abc"):
+        answer = device.signed("GET", f"/distillation_jobs?{query}")
+        assert query.partition("=")[0] in is_problem(answer, 422)["detail"]
 
 
 def test_if_match_that_is_no_etag_of_ours_is_refused(device: Member) -> None:

@@ -265,9 +265,9 @@ def test_a_cancelled_job_has_no_work_and_takes_no_ack(walk: Walk) -> None:
     assert is_problem(walk.acknowledge(0), 410)["code"] == "gone"
 
 
-def test_the_jobs_of_a_client_are_listed_oldest_first(walk: Walk) -> None:
+def test_the_jobs_of_a_client_are_listed_newest_first(walk: Walk) -> None:
     second = walk.device.submit(walk.device.id, "later", walk.profile.id).id
     path = f"/distillation_jobs?client_id={walk.device.id}"
     assert [job["id"] for job in walk.device.signed("GET", path).json()["jobs"]] == [
-        walk.job, second,
+        second, walk.job,
     ]  # fmt: skip
