@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from actors.settings import ActorSettings
 from stillhouse.brief import CompressOrder
+from stillhouse.chunks import train_after
 from stillhouse.compress.pack import Pack
 from stillhouse.entities import BehaviourRecipe, KnowledgeChunk, WeightsRecipe
 from stillhouse.ids import derived_id
@@ -80,7 +81,7 @@ def make_delivery(
         version=order.version,
         family_digest=order.model.family_digest,
         chunks=pack.chunks,
-        train_after=len(pack.chunks) - 1,
+        train_after=begin_after(order, pack),
         envelope=envelope,
         envelope_digest=digest,
         wrapped_key=hpke_seal(keys.cluster.public, tk, key_context(id)),
@@ -135,10 +136,15 @@ def _body(order: CompressOrder, id: str, pack: Pack, tk: bytes, keys: ServerKeys
         ),
         chunks=tuple(chunks),
         held=tuple(chunk for chunk in order.held if chunk.recipe in needed),
-        train_after=len(chunks) - 1,
+        train_after=begin_after(order, pack),
         storage_bytes=order.profile.spec.storage_bytes,
         previous_manifest=order.previous_manifest,
     )
+
+
+def begin_after(order: CompressOrder, pack: Pack) -> int:
+    """The chunk of the delivery after which its device can begin to train."""
+    return train_after(order.plan.chunks, [chunk.recipe for chunk in pack.chunks])
 
 
 def place_of(

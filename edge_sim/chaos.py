@@ -25,9 +25,9 @@ from actors.start import Wiring
 from stillhouse.entities import Entity
 from stillhouse.ids import shard_of
 
-PERIOD_S = 0.02  # between two looks at the devices
+PERIOD_S = 0.05  # between two looks at the devices
 ANSWER_S = 5.0  # for a host to say what its devices do
-PATIENCE_S = 60.0  # for a killed process to be replaced
+PATIENCE_S = 20.0  # for a killed process to be replaced
 NOBODY = 0  # no process
 
 
@@ -80,7 +80,7 @@ class Target:
 def plan(seed: int, devices: int, victims: Sequence[Victim] = tuple(Victim)) -> tuple[Planned, ...]:
     """One kill of each kind; the moment is drawn among as many as the run surely has."""
     rng = np.random.default_rng(seed)
-    counts = {victim: 1 + int(rng.integers(max(1, devices // 3))) for victim in Victim}
+    counts = {victim: 1 + int(rng.integers(max(1, devices // 4))) for victim in Victim}
     return tuple(Planned(victim, counts[victim]) for victim in victims)
 
 
@@ -107,6 +107,8 @@ class Chaos:
         self._thread = threading.Thread(target=self._run, name="chaos", daemon=True)
 
     def __enter__(self) -> Self:
+        for host in self._hosts.values():
+            self._news(host)  # what was before is no moment of ours
         self._thread.start()
         return self
 
@@ -117,7 +119,7 @@ class Chaos:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
-        self._thread.join(PATIENCE_S)
+        self._thread.join(2 * PATIENCE_S)
 
     @property
     def kills(self) -> tuple[Kill, ...]:
@@ -130,7 +132,8 @@ class Chaos:
 
     def _run(self) -> None:
         while self._open and not self._over.wait(PERIOD_S):
-            self._watch_tasks()
+            if any(self._heard.values()):  # nothing compresses before a device was asked for probes
+                self._watch_tasks()
             for host in list(self._hosts.values()):
                 for client_id, doing in self._news(host):
                     self._count(doing, partial(self._of, client_id, host))
@@ -169,8 +172,7 @@ class Chaos:
         while back_after_s is None and time.monotonic() - began < PATIENCE_S:
             if target.successor() not in (NOBODY, target.pid):
                 back_after_s = time.monotonic() - began
-            elif self._over.wait(PERIOD_S):
-                break
+            time.sleep(PERIOD_S)
         kill = Kill(victim=victim, pid=target.pid, moment=moment, back_after_s=back_after_s)
         self._kills.append(kill)
 
@@ -188,6 +190,17 @@ class Chaos:
                 return process(who)
             case Victim.API_REPLICA:
                 return process(REPLICA.format(app=self._app))
+
+
+def told(kills: Sequence[Kill], missed: Sequence[Victim], sent_again: int) -> list[str]:
+    """What the kills were and what they cost, in words."""
+    lines = [
+        f"killed {kill.victim} (process {kill.pid}) at {kill.moment}: "
+        + (f"back after {kill.back_after_s:.1f} s" if kill.back_after_s else "no successor seen")
+        for kill in kills
+    ]
+    lines += [f"not killed, its moment did not come: {victim}" for victim in missed]
+    return [*lines, f"chunks sent again: {sent_again}, kills: {len(kills)}"]
 
 
 def actor(handle: Any) -> Target | None:

@@ -73,7 +73,7 @@ class TestScore(Entity):
 
 
 class Heard(Entity):
-    """What a host's devices did since its process began: (client, what), each in its order."""
+    """What a host's devices did since its process began, in order: (client, what)."""
 
     pid: int
     news: tuple[tuple[str, str], ...]
@@ -95,6 +95,7 @@ class EdgeHost:
         self.calibration = calibrated(factory)
         self._factory, self._people = factory, people
         self._public = PublicWindows.from_bytes(factory.public_windows)
+        self._news: list[tuple[str, str]] = []
         self._seats = {device.name: self._seat(device) for device in devices}
         for seat in self._seats.values():
             if seat.memory.job_id:  # this process was killed: the device goes on
@@ -105,12 +106,7 @@ class EdgeHost:
         return os.getpid()
 
     def heard(self) -> Heard:
-        news = [
-            (seat.identity.id(Role.CLIENT), doing)
-            for seat in self._seats.values()
-            for doing in list(seat.heard)
-        ]
-        return Heard(pid=os.getpid(), news=tuple(news))
+        return Heard(pid=os.getpid(), news=tuple(self._news))
 
     def calibrated_ms(self) -> dict[Student, float]:
         """Milliseconds of thread CPU time on this host: one recorded input of the run."""
@@ -172,7 +168,9 @@ class EdgeHost:
         return seat
 
     def _heard(self, name: str, doing: str) -> None:
-        self._seats[name].hear(doing)
+        seat = self._seats[name]
+        seat.hear(doing)
+        self._news.append((seat.identity.id(Role.CLIENT), doing))
 
     def _start(self, seat: Seat) -> None:
         seat.doing = "waits"
@@ -189,7 +187,7 @@ class EdgeHost:
             seat.errors.append(error)
         finally:
             seat.keep()
-            seat.agent.http.close()
+            seat.agent.close()
 
 
 def standing(seat: Seat) -> Standing:
@@ -200,7 +198,7 @@ def standing(seat: Seat) -> Standing:
         profile_id=seat.memory.profile_id,
         job_id=seat.memory.job_id,
         doing=seat.doing,
-        wire_bytes=seat.agent.http.wire_bytes,
+        wire_bytes=seat.agent.wire_bytes,
         chunks_sent_again=seat.received.again(),
     )
 

@@ -105,20 +105,18 @@ class Seat:
     file: Path
     memory: Memory
     doing: str = "joining"
-    heard: list[str] = field(default_factory=list)  # all that it did since this process began
     thread: threading.Thread | None = None
     errors: list[BaseException] = field(default_factory=list)
     joining: threading.Lock = field(default_factory=threading.Lock)
 
     def keep(self, **changes: object) -> None:
         """Remember something, durably."""
-        fresh = {"wire_bytes": self.agent.http.wire_bytes, **changes}
+        fresh = {"wire_bytes": self.agent.wire_bytes, **changes}
         self.memory = self.memory.model_copy(update=fresh)
         write(self.file, self.memory.model_dump_json().encode())
 
     def hear(self, doing: str) -> None:
         self.doing = doing
-        self.heard.append(doing)
         self.keep()
 
     def join(self, holdings: tuple[str, ...]) -> None:

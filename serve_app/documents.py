@@ -91,7 +91,7 @@ def work_items(
             case Kind.TRANSFER:
                 yield fetch_work(job, node, deliveries)
             case Kind.TRAIN:
-                yield train_work(job, node, card, owner)
+                yield train_work(job, node, card, owner, deliveries)
             case Kind.MEASURE:
                 yield measure_work(job, node, card)
 
@@ -134,11 +134,17 @@ def fetch_work(job: DistillationJobRow, node: Job, deliveries: Sequence[Delivery
 
 
 def train_work(
-    job: DistillationJobRow, node: Job, card: ModelCard, owner: PrincipalRow
+    job: DistillationJobRow,
+    node: Job,
+    card: ModelCard,
+    owner: PrincipalRow,
+    deliveries: Sequence[DeliveryRow],
 ) -> TrainWork:
+    """Names all chunks of the student, those of the latest delivery that still come included."""
     plan = job.plans[round_of(node.id) - 1]
-    held = {chunk.recipe: chunk for chunk in held_chunks(job, owner)}
-    needed = [held[recipe] for recipe in plan.chunks if recipe in held]
+    coming = chain.from_iterable(delivery.chunks for delivery in deliveries)
+    known = {chunk.recipe: chunk for chunk in (*coming, *held_chunks(job, owner))}
+    needed = [known[recipe] for recipe in plan.chunks if recipe in known]
     return TrainWork(
         job_id=job.id,
         node=node.id,

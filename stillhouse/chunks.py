@@ -5,7 +5,7 @@ stage, through points of the family alone. It depends on the target only where i
 targets share the longest possible prefix, and what a device holds of one serves the other.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from stillhouse.entities import (
     BehaviourRecipe,
@@ -50,6 +50,14 @@ def chunks_for(table: FamilyTable, target: Student, windows: int) -> tuple[Chunk
         return weights
     behaviour = BehaviourRecipe(top_k=min(BEHAVIOUR_TOP_K, table.classes), first=0, count=windows)
     return (weights[0], behaviour, *weights[1:])
+
+
+def train_after(plan: Sequence[ChunkRecipe], sent: Sequence[ChunkRecipe]) -> int:
+    """The index in `sent` of the chunk after which training can begin: the smallest student that
+    runs is there, and all behaviour; 0 if the device holds those already."""
+    first = next(recipe for recipe in plan if isinstance(recipe, WeightsRecipe))
+    needed = {first, *(recipe for recipe in plan if isinstance(recipe, BehaviourRecipe))}
+    return max((index for index, recipe in enumerate(sent) if recipe in needed), default=0)
 
 
 def new_wire_bytes(table: FamilyTable, target: Student, held: frozenset[ChunkRecipe]) -> int:

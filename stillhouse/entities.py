@@ -244,6 +244,9 @@ class TrainingRecipe(Entity):
     """How the device trains: public soft labels anchor, private hard labels personalise."""
 
     steps: int = Field(ge=0, le=100_000)
+    warmup_steps: int = Field(
+        default=60, ge=0, le=100_000, description="on the first student, while the rest arrives"
+    )
     batch: int = Field(default=64, ge=2, le=4096)
     learning_rate: float = Field(default=0.02, gt=0, le=1)
     temperature: float = Field(default=2.0, gt=0, le=100)

@@ -1,23 +1,28 @@
 """The device's loop: ask for work, do it, report; again until no job is open.
 
 Runs on a real device without Ray. What it must remember is on its disk, so it may be killed at any
-moment: the server offers the same work again, and what was done is found.
+moment: the server offers the same work again, and what was done is found. Chunks that training does
+not need at once arrive behind it, in a second thread; until they are there the device has a small
+student of its own.
 """
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from stillhouse.edge.fetch import Fetcher
 from stillhouse.edge.slots import Disk
+from stillhouse.edge.train import Training
 from stillhouse.edge.workbench import Workbench
 from stillhouse.entities import (
     DistillationJob,
     EdgeModelProfile,
     ProfileSpec,
     Role,
+    WeightsRecipe,
 )
-from stillhouse.errors import Conflict, Gone, VerificationFailed
+from stillhouse.errors import Conflict, Gone, Unavailable, VerificationFailed
 from stillhouse.wire.client import SignedClient
 from stillhouse.wire.identity import Identity
 from stillhouse.wire.membership import enrol, trust_anchors
@@ -34,6 +39,8 @@ from stillhouse.wire.messages import (
     WorkItem,
 )
 
+TRIES = 3  # of what does not verify
+LONGEST_PAUSE_S = 60.0  # between two questions, while the server does not answer
 PROGRESS_S = 5.0  # at most one report in this time: enough to keep any lease
 
 
@@ -47,13 +54,29 @@ class Agent:
         folder: Path,
         bench: Workbench,
         heard: Callable[[str], None] = lambda _: None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.http = http
         self.disk = Disk(folder)
         self.client_id = ""
-        self._identity, self._bench, self._heard = identity, bench, heard
+        self._identity, self._bench = identity, bench
+        self._heard, self._pause = heard, pause
         self._cursor = ""
         self._reported = 0.0
+        self._behind = ThreadPoolExecutor(1, thread_name_prefix="chunks")
+        self._arriving: Future[None] | None = None
+        self._second: SignedClient | None = None
+
+    @property
+    def wire_bytes(self) -> int:
+        """All that went over its connections, in both directions."""
+        return self.http.wire_bytes + (self._second.wire_bytes if self._second else 0)
+
+    def close(self) -> None:
+        self._behind.shutdown()
+        for each in (self.http, self._second):
+            if each is not None:
+                each.close()
 
     def join(self, holdings: tuple[str, ...] = ()) -> str:
         """Enrol, and pin the cluster's keys at the first time; this client's id."""
@@ -64,6 +87,7 @@ class Agent:
             self.disk.pin(anchors)
         keys = anchors.manifest_keys
         self._fetcher = Fetcher(self.http, self._identity, self.disk, keys, self.client_id)
+        self._second = self.http.twin()
         return self.client_id
 
     def declare(self, spec: ProfileSpec) -> EdgeModelProfile:
@@ -80,9 +104,25 @@ class Agent:
         return DistillationJob.model_validate_json(answer.content)
 
     def run(self, wait_s: float = 20.0) -> None:
-        """Work until no job of this client is open."""
-        while self.step(wait_s).open_jobs:
-            pass
+        """Work until no job of this client is open, through outages however long.
+
+        What does not verify is tried TRIES times in a row, from the beginning; then it raises.
+        """
+        failed = outages = 0
+        while True:
+            try:
+                if not self.step(wait_s).open_jobs:
+                    return
+                failed = outages = 0
+            except Unavailable as error:
+                outages += 1
+                self._heard(f"waits for the server: {error}")
+                self._pause(min(LONGEST_PAUSE_S, 2.0**outages))
+            except VerificationFailed as error:
+                failed += 1
+                if failed == TRIES:
+                    raise
+                self._heard(f"tries again: {error}")
 
     def step(self, wait_s: float) -> Work:
         """One question, and everything that the answer asks for."""
@@ -102,7 +142,7 @@ class Agent:
             case ProbeWork():
                 self._probe(item)
             case FetchWork():
-                self._fetcher.fetch(item)
+                self._fetch(item)
             case TrainWork():
                 self._train(item)
             case MeasureWork():
@@ -126,10 +166,58 @@ class Agent:
         self.http.command("POST", path, report)
         self.disk.accept(work.profile_id, accepted.model_copy(update={"installed": True}))
 
+    def _fetch(self, work: FetchWork) -> None:
+        """What training needs first; the rest goes on arriving behind it."""
+        if self._arriving is not None and not self._arriving.done():
+            return
+        self._all_arrived()
+        manifest = self._fetcher.begin(work)
+        if manifest.body.train_after + 1 < len(manifest.body.chunks) and self._second is not None:
+            fetcher = self._fetcher.over(self._second)
+            self._arriving = self._behind.submit(fetcher.finish, work, manifest)
+
+    def _all_arrived(self) -> None:
+        """Wait for what arrives in the second thread; raises what stopped it."""
+        arriving, self._arriving = self._arriving, None
+        if arriving is not None:
+            arriving.result()
+
+    def _warm_up(self, work: TrainWork) -> None:
+        """A small student of its own for the time until all chunks are there: the first of the
+        path, personalised. A student that runs already is not replaced by it."""
+        first, recipe = work.weights[0], work.training
+        if self.disk.has_student(work.profile_id) or not isinstance(first.recipe, WeightsRecipe):
+            return
+        steps = {"steps": recipe.warmup_steps}
+        small = work.model_copy(
+            update={
+                "student": first.recipe.student,
+                "weights": (first,),
+                "training": recipe.model_copy(update=steps),
+            }
+        )
+        self._heard("warms up")
+        self._install(small)
+        self._heard(f"runs {small.student} meanwhile")
+
     def _train(self, work: TrainWork) -> None:
+        chunks = (*work.weights, *work.behaviour)
+        if not all(self.disk.has(chunk.digest) for chunk in chunks):
+            self._warm_up(work)
+        self._all_arrived()
+        training = self._install(work, self._report_installation)
+        self._heard("rolled back" if training.rolled_back else "trained")
+        self._progress(work, 1.0, done=True)
+
+    def _install(
+        self,
+        work: TrainWork,
+        received: Callable[[TrainWork, Sequence[bytes]], None] = lambda *_: None,
+    ) -> Training:
+        """Train, test, then make it the current student; `received` hears of it before that."""
         weights = [self.disk.chunk(chunk.digest) for chunk in work.weights]
         behaviour = [self.disk.chunk(chunk.digest) for chunk in work.behaviour]
-        self._report_installation(work, weights)
+        received(work, weights)
 
         def progress(share: float) -> None:
             if time.monotonic() - self._reported > PROGRESS_S:
@@ -141,8 +229,7 @@ class Agent:
             raise VerificationFailed(f"the trained {work.student} failed its self-test")
         reference = tuple(chunk.digest for chunk in work.weights)
         self.disk.switch(work.profile_id, slot, reference)
-        self._heard("rolled back" if training.rolled_back else "trained")
-        self._progress(work, 1.0, done=True)
+        return training
 
     def _measure(self, work: MeasureWork) -> None:
         trained = self.disk.student(work.profile_id)

@@ -47,15 +47,41 @@ class Fetcher:
 
     def fetch(self, work: FetchWork) -> Manifest:
         """Everything that is left of the delivery; each ack moves the job's lease on."""
+        manifest = self.begin(work)
+        self.finish(work, manifest)
+        return manifest
+
+    def begin(self, work: FetchWork) -> Manifest:
+        """What is left of the chunks that training needs first."""
         manifest = self.manifest(work)
-        for index, entry in enumerate(manifest.body.chunks):
-            acks = self._disk.acks(work.delivery_id)
+        self._chunks(work, manifest, range(manifest.body.train_after + 1))
+        return manifest
+
+    def finish(self, work: FetchWork, manifest: Manifest) -> None:
+        """What is left of the others; may run in another thread, over a client of its own."""
+        body = manifest.body
+        self._chunks(work, manifest, range(body.train_after + 1, len(body.chunks)))
+
+    def over(self, http: SignedClient) -> "Fetcher":
+        """The same fetcher over another client."""
+        return Fetcher(
+            http,
+            self._identity,
+            self._disk,
+            self._manifest_keys,
+            self._client_id,
+            clock=self._clock,
+            pause=self._pause,
+        )
+
+    def _chunks(self, work: FetchWork, manifest: Manifest, which: range) -> None:
+        for index in which:
+            entry, acks = manifest.body.chunks[index], self._disk.acks(work.delivery_id)
             if index >= len(acks) or not self._disk.has(entry.chunk.digest):
                 acks = self._chunk(manifest, index, acks)
             if index >= work.next_chunk:
                 path = f"/deliveries/{work.delivery_id}/acks"
                 self._http.command("POST", path, Ack(index=index, ack=acks[index]))
-        return manifest
 
     def manifest(self, work: FetchWork) -> Manifest:
         """Verified and accepted, or VerificationFailed and nothing kept."""

@@ -107,6 +107,9 @@ class Disk:
         current = Current(slot=slot, reference=reference)
         write(self._slot(profile_id, "current"), current.model_dump_json().encode())
 
+    def has_student(self, profile_id: str) -> bool:
+        return self._current(profile_id) is not None
+
     def student(self, profile_id: str) -> bytes:
         """The current student; NotFound before the first."""
         return read(self._slot(profile_id, self._installed(profile_id).slot))

@@ -58,10 +58,25 @@ class SignedClient:
         self._nonce, self._clock, self._pause = nonce, clock, pause
         self._tries = tries
         self._behind_s = 0.0  # how far our clock is behind the server's
+        self._transport = transport
         self._http = httpx2.Client(transport=transport, timeout=TIMEOUT_S, trust_env=False)
 
     def close(self) -> None:
         self._http.close()
+
+    def twin(self) -> "SignedClient":
+        """The same caller for another thread, with a count of its own."""
+        twin = SignedClient(
+            self._endpoints,
+            self._identity,
+            transport=self._transport,
+            nonce=self._nonce,
+            clock=self._clock,
+            pause=self._pause,
+            tries=self._tries,
+        )
+        twin.key_id, twin._behind_s = self.key_id, self._behind_s
+        return twin
 
     def command(
         self, method: str, path: str, body: Entity | None = None, **headers: str

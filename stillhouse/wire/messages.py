@@ -153,7 +153,8 @@ class FetchWork(WorkBase):
 
 
 class TrainWork(WorkBase):
-    """Assemble the student from chunks that are there, and train it on the private data."""
+    """Assemble the student and train it on the private data; begin with the first student that
+    runs, where chunks still come."""
 
     kind: Literal["train"] = "train"
     round: int

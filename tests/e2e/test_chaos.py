@@ -2,9 +2,9 @@
 
 import os
 import signal
+import threading
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import psutil
 import pytest
@@ -12,7 +12,7 @@ import ray
 import tiny
 from cluster_house import House
 
-from edge_sim.chaos import Chaos, Kill, Planned, Victim, own_processes, plan, title
+from edge_sim.chaos import Chaos, Planned, Victim, own_processes, plan, process, title
 from edge_sim.fleet import Fleet
 from edge_sim.host import Factory, Person, Standing
 from edge_sim.scenario import Device, DeviceModel
@@ -33,6 +33,11 @@ RUN_S = 60.0
 Ended = list[tuple[Standing, JobStatus]]
 
 
+def pair(case: str) -> list[Device]:
+    """Two people's devices: one whose limits can be met, one that is always too slow."""
+    return [device(f"{case}-watch", 0, 50), device(f"{case}-tag", 1, 0.5)]
+
+
 def device(name: str, person: int, latency_ms: float) -> Device:
     spec = SPEC.model_copy(update={"latency_p95_ms": latency_ms})
     return Device(
@@ -40,12 +45,13 @@ def device(name: str, person: int, latency_ms: float) -> Device:
     )
 
 
-def play(house: House, folder: Path, case: str, planned: Sequence[Planned]) -> tuple[Ended, Chaos]:
-    """Two people, a device each, on two hosts; where each job stands when all have come to rest."""
-    devices = [device(f"{case}-watch", 0, 50), device(f"{case}-tag", 1, 0.5)]
+@pytest.fixture(scope="module")
+def fleet(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A host a person; on each a device for every case."""
+    house.register("waves-chaos")
     factory = Factory(
         url=house.url,
-        folder=folder / "devices",
+        folder=tmp_path_factory.mktemp("devices"),
         seed=SEED,
         architecture=tiny.ARCHITECTURE,
         preprocessing=tiny.PRE,
@@ -54,18 +60,22 @@ def play(house: House, folder: Path, case: str, planned: Sequence[Planned]) -> t
     )
     people = {n: Person(*(tiny.recordings(n + k).to_parquet() for k in (5, 6, 7))) for n in (0, 1)}
     fleet = Fleet(factory, people)
-    fleet.add(devices)
-    try:
-        with Chaos(planned, house.wiring, fleet.hosts) as chaos:
-            fleet.submit([each.name for each in devices], "waves-chaos")
-            deadline = time.monotonic() + RUN_S
-            while fleet.working() and time.monotonic() < deadline:
-                time.sleep(0.1)
-        standings = fleet.standings()
-        return [(standings[d.name], house.ended(standings[d.name].job_id)) for d in devices], chaos
-    finally:
-        for host in fleet.hosts.values():
-            ray.kill(host)
+    fleet.add([each for case in ("calm", *Victim) for each in pair(case)])
+    yield fleet
+    for host in fleet.hosts.values():
+        ray.kill(host)
+
+
+def play(house: House, fleet: Fleet, case: str, planned: Sequence[Planned]) -> tuple[Ended, Chaos]:
+    """The case's two jobs at once; where each stands when its device has come to rest."""
+    names = [each.name for each in pair(case)]
+    with Chaos(planned, house.wiring, fleet.hosts) as chaos:
+        fleet.submit(names, "waves-chaos")
+        deadline = time.monotonic() + RUN_S
+        while fleet.working() and time.monotonic() < deadline:
+            time.sleep(0.1)
+    standings = fleet.standings()
+    return [(standings[name], house.ended(standings[name].job_id)) for name in names], chaos
 
 
 def verdicts(ended: Ended) -> list[tuple[str, str | None]]:
@@ -77,9 +87,8 @@ def graphs(ended: Ended) -> list[list[tuple[str, str]]]:
 
 
 @pytest.fixture(scope="module")
-def calm(house: House, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    house.register("waves-chaos")
-    return play(house, tmp_path_factory.mktemp("calm"), "calm", ())[0]
+def calm(house: House, fleet: Fleet) -> Ended:
+    return play(house, fleet, "calm", ())[0]
 
 
 def forget(house: House) -> None:
@@ -95,14 +104,33 @@ def forget(house: House) -> None:
 
 @pytest.mark.parametrize("victim", list(Victim))
 def test_whatever_is_killed_the_run_ends_as_if_nothing_had_been(
-    house: House, tmp_path: Path, calm: Ended, victim: Victim
+    house: House, fleet: Fleet, calm: Ended, victim: Victim
 ) -> None:
     if victim is Victim.WORKER:
         forget(house)
-    struck, chaos = play(house, tmp_path, f"struck-{victim}", plan(SEED, 2, [victim]))
+    struck, chaos = play(house, fleet, victim, plan(SEED, 2, [victim]))
     assert [kill.victim for kill in chaos.kills] == [victim]
     assert not any(psutil.pid_exists(kill.pid) for kill in chaos.kills)
     assert verdicts(struck) == verdicts(calm)
     assert graphs(struck) == graphs(calm)
     assert sum(standing.chunks_sent_again for standing, _ in struck) <= len(chaos.kills)
-    print(chaos.kills)
+    assert all(kill.back_after_s is not None for kill in chaos.kills)
+
+
+def test_a_vault_killed_in_a_registration_comes_back_and_finishes_it(house: House) -> None:
+    struck: list[int] = []
+
+    def strike() -> None:
+        deadline = time.monotonic() + RUN_S
+        while not struck and time.monotonic() < deadline:
+            vault = process("ray::ModelVault") if process("ray::evaluate waves-vault") else None
+            if vault is not None:
+                os.kill(vault.pid, signal.SIGKILL)
+                struck.append(vault.pid)
+
+    thread = threading.Thread(target=strike)
+    thread.start()
+    version = house.register("waves-vault")
+    thread.join()
+    assert struck
+    assert version.state == "AVAILABLE"

@@ -1,5 +1,8 @@
 """A device's loop against the real API, rules and seals: it may be killed anywhere and goes on."""
 
+import itertools
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from actors.deliveries import ServerKeys
 from edge_sim.device import SimulatedWorkbench
 from edge_sim.scenario import DeviceModel
 from stillhouse.commands import Cancel
+from stillhouse.compress.arch import build, load_weights
 from stillhouse.decisions import Request
 from stillhouse.edge.agent import Agent
 from stillhouse.edge.train import Training
@@ -84,13 +88,23 @@ class Site:
             DeviceModel(anchor_latency_ms=2, memory_bytes=2_000_000)
         )
         self.doing: list[str] = []
+        self._nonces = itertools.count()
         self.heard: Callable[[str], None] = self.doing.append
+        self.paused: Callable[[float], None] = lambda _: None
 
     def boot(self) -> Agent:
-        http = SignedClient([URL], IDENTITY, transport=self.line, pause=lambda _: None)
-        device = Agent(http, IDENTITY, self.folder, self.bench, lambda what: self.heard(what))
+        http = SignedClient(
+            [URL], IDENTITY, transport=self.line, pause=lambda _: None, nonce=self.nonce
+        )
+        device = Agent(
+            http, IDENTITY, self.folder, self.bench, lambda what: self.heard(what), self.paused
+        )
         device.join((tiny.family().public.digest(),))
         return device
+
+    def nonce(self) -> str:
+        """The same ones in every run of a test: ids and seeds are made of them."""
+        return f"{next(self._nonces):024d}-nonce"
 
     def submit(self, spec: ProfileSpec = EASY) -> str:
         device = self.boot()
@@ -295,3 +309,78 @@ def test_training_reports_its_progress_and_its_end(site: Site) -> None:
     job = site.run()
     path = f"POST /clients/{job.client_id}/work/{job.id}/progress"
     assert site.line.count(path) == job.round * 2  # the first step's, and the end
+
+
+STRICT = EASY.model_copy(update={"max_accuracy_drop": 0.0})  # wants a student of several slices
+
+
+def test_a_device_has_a_student_of_its_own_before_all_chunks_are_there(site: Site) -> None:
+    """The last slices wait on the line until the first student runs."""
+    running = threading.Event()
+    found: list[tuple[Student, bytes]] = []
+
+    def hold(request: httpx2.Request) -> None:
+        _, _, index = request.url.path.partition("/chunks/")
+        if index and int(index) > 1:
+            assert running.wait(60), "training did not begin without the last chunks"
+
+    def heard(doing: str) -> None:
+        site.doing.append(doing)
+        if doing.endswith("meanwhile"):
+            [profile] = {job.profile.id for job in [site.plant.job(job_id)]}
+            found.append((site.plant.job(job_id).plans[0].student, device.disk.student(profile)))
+            running.set()
+
+    site.line.before, site.heard = hold, heard
+    job_id = site.submit(STRICT)
+    device = site.boot()
+    device.run(wait_s=0)
+    job = site.plant.job(job_id)
+    [delivery] = site.plant.deliveries(job_id)[:1]
+    kinds = [chunk.recipe.kind for chunk in delivery.chunks]
+    assert (kinds[:2], delivery.train_after) == (["weights", "behaviour"], 1)
+    assert len(kinds) > 2
+    [(wanted, meanwhile)] = found
+    smallest = delivery.chunks[0].recipe.student
+    assert smallest != wanted
+    load_weights(build(tiny.ARCHITECTURE, smallest), meanwhile)
+    load_weights(build(tiny.ARCHITECTURE, wanted), device.disk.student(job.profile.id))
+    assert site.doing.index("warms up") < site.doing.index("trained")
+    assert job.verdict is not None
+
+
+def test_the_student_is_the_same_however_slowly_its_chunks_come(
+    portal: anyio.from_thread.BlockingPortal, tmp_path: Path
+) -> None:
+    students = []
+    for slow in (False, True):
+        site = Site(portal, tmp_path / str(slow))
+        site.plant.announce("waves")
+        site.line.before = lambda request, slow=slow: (
+            time.sleep(0.3) if slow and "/chunks/" in request.url.path else None
+        )
+        job = site.run(STRICT)
+        assert ("warms up" in site.doing) or not slow
+        students.append(site.boot().disk.student(job.profile.id))
+    assert students[0] == students[1]
+
+
+def test_a_device_outlives_an_outage_and_goes_on_when_the_server_is_back(site: Site) -> None:
+    job_id = site.submit()
+    pauses: list[float] = []
+    down = True
+
+    def refuse(_: httpx2.Request) -> None:
+        if down:
+            raise httpx2.ConnectError("refused")
+
+    def wait(seconds: float) -> None:
+        nonlocal down
+        pauses.append(seconds)
+        down = len(pauses) < 8
+
+    device = site.boot()
+    site.line.before, device._pause = refuse, wait
+    device.run(wait_s=0)
+    assert pauses == [2, 4, 8, 16, 32, 60, 60, 60]
+    assert site.plant.job(job_id).state is JobState.ENDED

@@ -54,13 +54,17 @@ class Run:
         return verdict.kind
 
 
-def start(folder: Path, devices: tuple[Device, ...], people: dict[str, Person]) -> Run:
-    """A server on a port of its own; every device has joined and submitted its job."""
+def plant_at_work() -> Plant:
+    """A server on a port of its own."""
     [port] = free_ports(1)
     plant = Plant(f"http://127.0.0.1:{port}")
     plant.announce("waves")
     listen(plant.app, "127.0.0.1", port)
-    factory = Factory(
+    return plant
+
+
+def factory(plant: Plant, folder: Path) -> Factory:
+    return Factory(
         url=plant.chunk_url,
         folder=folder,
         seed=0,
@@ -69,13 +73,22 @@ def start(folder: Path, devices: tuple[Device, ...], people: dict[str, Person]) 
         public_windows=tiny.family().public.to_bytes(),
         grid=tiny.GRID,
     )
-    host = EdgeHost(factory, devices, people)
-    host.join()
-    for device in devices:
-        host.submit(device.name, "waves")
+
+
+def wait(host: EdgeHost) -> None:
     deadline = time.monotonic() + 60
     while host.working() and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def start(folder: Path, devices: tuple[Device, ...], people: dict[str, Person]) -> Run:
+    """Every device has joined, submitted its job and come to its end."""
+    plant = plant_at_work()
+    host = EdgeHost(factory(plant, folder), devices, people)
+    host.join()
+    for device in devices:
+        host.submit(device.name, "waves")
+    wait(host)
     return Run(host, plant)
 
 
@@ -131,10 +144,7 @@ def test_what_stops_a_device_reaches_whoever_watches(tmp_path: Path) -> None:
 
 
 def test_a_host_that_comes_back_goes_on_with_the_same_profiles_and_jobs(tmp_path: Path) -> None:
-    [port] = free_ports(1)
-    plant = Plant(f"http://127.0.0.1:{port}")
-    plant.announce("waves")
-    listen(plant.app, "127.0.0.1", port)
+    plant = plant_at_work()
     made = factory(plant, tmp_path)
     people = {"watch": person(0)}
     host = EdgeHost(made, DEVICES[:1], people)
@@ -149,3 +159,10 @@ def test_a_host_that_comes_back_goes_on_with_the_same_profiles_and_jobs(tmp_path
     verdict = plant.job(after.job_id).verdict
     assert verdict is not None
     assert verdict.kind is VerdictKind.MET
+
+
+def test_what_devices_do_is_heard_in_its_order(run: Run) -> None:
+    [watch] = [each.client_id for each in run.host.standings() if each.name == "watch"]
+    heard = [doing for client, doing in run.host.heard().news if client == watch]
+    assert heard[0] == "probe"
+    assert heard.index("r1.transfer.0") < heard.index("r1.train") < heard.index("r1.measure")

@@ -1,8 +1,41 @@
 """What a killed device must still know, and which nonces it may use again."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from edge_sim.seat import Memory, Nonces, Received, remembered
+import httpx2
+
+from edge_sim.seat import DeviceClient, Memory, Nonces, Received, remembered
+from stillhouse.wire.identity import Identity
+
+URL = "http://127.0.0.1:8701"
+
+
+class Server(httpx2.BaseTransport):
+    """Answers every request with the same bytes."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, stream=Body(self._body))
+
+
+class Body(httpx2.SyncByteStream):
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from [self._body] if self._body else []
+
+
+def fetch(received: Received, path: str, body: bytes) -> None:
+    nonces = Nonces(0, "watch", 1)
+    identity = Identity.derive(b"device")
+    client = DeviceClient([URL], identity, received, nonce=nonces, transport=Server(body))
+    with client.stream(URL, path, "") as parts:
+        assert b"".join(parts) == body
+    client.close()
 
 
 def drawn(nonces: Nonces, count: int) -> list[str]:
@@ -46,4 +79,14 @@ def test_only_a_chunk_that_came_before_counts_as_sent_again(tmp_path: Path) -> N
         received.note(chunk)
     assert received.again() == 0
     Received(tmp_path / "received").note("a/1")
+    assert received.again() == 1
+
+
+def test_a_connection_counts_once_it_brought_bytes(tmp_path: Path) -> None:
+    received = Received(tmp_path / "received")
+    fetch(received, "/deliveries/a/chunks/0", b"")
+    fetch(received, "/deliveries/a/chunks/0", b"records")
+    fetch(received, "/deliveries/a/chunks/1", b"records")
+    assert received.again() == 0
+    fetch(received, "/deliveries/a/chunks/0", b"records")
     assert received.again() == 1
