@@ -86,7 +86,7 @@ def connect(settings: ClusterSettings) -> Cluster:
 
 
 def end_on_sigterm() -> None:
-    """SIGTERM unwinds this process, as Ctrl-C does: the handler that Ray installs prints a crash."""
+    """SIGTERM unwinds this process, as Ctrl-C does: the handler of Ray prints a crash."""
     if threading.current_thread() is threading.main_thread():  # no other may install a handler
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 

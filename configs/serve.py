@@ -10,11 +10,12 @@ import typer
 from rich.console import Console
 
 from actors import start as wiring
-from cluster.connect import connect, token_path
+from cluster.connect import Cluster, connect, token_path
 from configs.settings import Settings
 from serve_app.deployment import run
 
 LOCAL = Path(__file__).with_name("local.yaml")
+LASTS = "It goes on there without this process; `python -m configs.start --stop` ends its actors."
 
 
 def serve(
@@ -31,19 +32,24 @@ def serve(
         wiring.start(actors)
         url = run(api)
     over = asked_to_stop()
-    console.print(f"Stillhouse listens at [bold]{url}[/bold] (OpenAPI: {url}/openapi.json)", soft_wrap=True)
-    console.print(
-        f"State: {actors.state}" + (" (new: keys and journals are made)" if fresh else "")
+    news = " (new: keys and journals are made)" if fresh else ""
+    told = (
+        f"Stillhouse listens at [bold]{url}[/bold] (OpenAPI: {url}/openapi.json)",
+        f"State: {actors.state}{news}",
+        dashboard(cluster),
+        LASTS if not cluster.own else "Ctrl-C stops it; state stays.",
     )
-    if cluster.dashboard_url:
-        address = f"http://{cluster.dashboard_url}"
-        console.print(f"Ray dashboard: {address}, with the token in {token_path()}")
+    for line in filter(None, told):
+        console.print(line, soft_wrap=True)
     if cluster.own:
-        console.print("Ctrl-C stops it; state stays.")
         over.wait()
-    else:
-        console.print("It goes on there; `python -m configs.start --stop` ends its actors.")
     ray.shutdown()
+
+
+def dashboard(cluster: Cluster) -> str:
+    """Where Ray's own page is, and what it asks for; empty where there is none."""
+    url = cluster.dashboard_url
+    return f"Ray dashboard: http://{url}, with the token in {token_path()}" if url else ""
 
 
 def asked_to_stop() -> threading.Event:

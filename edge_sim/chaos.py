@@ -25,6 +25,7 @@ from actors.start import Wiring
 from stillhouse.entities import Entity
 from stillhouse.ids import shard_of
 
+TASK_PERIOD_S = 0.01  # between two looks at workers: a compression may be short
 PERIOD_S = 0.05  # between two looks at the devices
 ANSWER_S = 5.0  # for a host to say what its devices do
 PATIENCE_S = 20.0  # for a killed process to be replaced
@@ -85,9 +86,9 @@ def plan(seed: int, devices: int, victims: Sequence[Victim] = tuple(Victim)) -> 
 
 
 class Chaos:
-    """A thread that listens to the devices of a run and carries out a plan, one kill at a time.
+    """Threads that listen to the devices and workers of a run, and carry out a plan.
 
-    `hosts` may grow while it runs; `app` is the API's name at Serve.
+    One kill at a time, but for a worker's. `hosts` may grow; `app` is the API's name at Serve.
     """
 
     def __init__(
@@ -104,12 +105,16 @@ class Chaos:
         self._tasks: set[str] = set()
         self._kills: list[Kill] = []
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="chaos", daemon=True)
+        self._threads = [
+            threading.Thread(target=each, name="chaos", daemon=True)
+            for each in (self._watch_devices, self._watch_workers)
+        ]
 
     def __enter__(self) -> Self:
         for host in self._hosts.values():
             self._news(host)  # what was before is no moment of ours
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
@@ -119,7 +124,8 @@ class Chaos:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
-        self._thread.join(2 * PATIENCE_S)
+        for thread in self._threads:
+            thread.join(2 * PATIENCE_S)
 
     @property
     def kills(self) -> tuple[Kill, ...]:
@@ -130,20 +136,21 @@ class Chaos:
         """Whose moment has not come."""
         return tuple(planned.victim for planned in self._open)
 
-    def _run(self) -> None:
+    def _watch_devices(self) -> None:
         while self._open and not self._over.wait(PERIOD_S):
-            if any(self._heard.values()):  # nothing compresses before a device was asked for probes
-                self._watch_tasks()
             for host in list(self._hosts.values()):
                 for client_id, doing in self._news(host):
                     self._count(doing, partial(self._of, client_id, host))
 
-    def _watch_tasks(self) -> None:
-        """A task is news when it first runs."""
-        for task in {title(each) for each in own_processes()} - self._tasks:
-            if task.startswith(WORKER):
-                self._tasks.add(task)
-                self._count(task, partial(self._of, task, None))
+    def _watch_workers(self) -> None:
+        """A task is news when it first runs; none compresses before a device was heard of."""
+        while Victim.WORKER in self.missed and not self._over.wait(TASK_PERIOD_S):
+            if not any(self._heard.values()):
+                continue
+            for task in {title(each) for each in own_processes()} - self._tasks:
+                if task.startswith(WORKER):
+                    self._tasks.add(task)
+                    self._count(task, partial(self._of, task, None))
 
     def _news(self, host: Any) -> Sequence[tuple[str, str]]:
         """What this host's devices did since the last time; nothing while it restarts."""
@@ -172,7 +179,7 @@ class Chaos:
         while back_after_s is None and time.monotonic() - began < PATIENCE_S:
             if target.successor() not in (NOBODY, target.pid):
                 back_after_s = time.monotonic() - began
-            time.sleep(PERIOD_S)
+            time.sleep(TASK_PERIOD_S)
         kill = Kill(victim=victim, pid=target.pid, moment=moment, back_after_s=back_after_s)
         self._kills.append(kill)
 

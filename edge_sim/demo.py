@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge_sim.baselines import Baseline, Case
 from edge_sim.cache import Cache
+from edge_sim.chaos import Chaos, Kill, Victim, plan
 from edge_sim.comparison import Comparison
 from edge_sim.deployment import Deployment, deployment
 from edge_sim.fleet import Fleet
@@ -28,8 +29,11 @@ POLL_S = 0.5
 BUILD_TIMEOUT_S = 900.0
 
 
-def play(scenario: Scenario, folder: Path, live: Live) -> Report:
-    """Run the scenario on a cluster of its own; what came of it."""
+def play(scenario: Scenario, folder: Path, live: Live, chaos_seed: int | None = None) -> Report:
+    """Run the scenario, on a cluster of its own unless one is there; what came of it.
+
+    With `chaos_seed` one process of each kind is killed on the way.
+    """
     started = time.monotonic()
     cache = Cache(folder / "cache")
     keep = partial(cache.keep, "central model")
@@ -40,7 +44,7 @@ def play(scenario: Scenario, folder: Path, live: Live) -> Report:
         live.stage("starting the cluster")
         with deployment(folder, scenario.grid or FamilyGrid()) as there:
             live.stage(f"the API listens at {there.url}")
-            session = Session(scenario, there, live, cache)
+            session = Session(scenario, there, live, cache, chaos_seed)
             jobs = session.run(trained)
             central_bytes = session.version.size_bytes
     return Report(
@@ -49,6 +53,8 @@ def play(scenario: Scenario, folder: Path, live: Live) -> Report:
         reused=tuple(cache.reused),
         central_model_bytes=central_bytes,
         jobs=jobs,
+        kills=session.kills,
+        missed=session.missed,
     )
 
 
@@ -56,8 +62,18 @@ class Session:
     """One run: people's devices on one side of the API, the owner and an operator on the other."""
 
     version: Version
+    kills: tuple[Kill, ...] = ()
+    missed: tuple[Victim, ...] = ()
 
-    def __init__(self, scenario: Scenario, there: Deployment, live: Live, cache: Cache) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        there: Deployment,
+        live: Live,
+        cache: Cache,
+        chaos_seed: int | None,
+    ) -> None:
+        self._chaos_seed = chaos_seed
         self._scenario, self._there, self._live, self._cache = scenario, there, live, cache
         self._devices = list(scenario.devices)
         self._people = people(scenario)
@@ -68,6 +84,19 @@ class Session:
         """Devices join, the owner registers, jobs run until each has ended; then the offers."""
         self._operator.enrol()
         self._fleet.add(self._devices)
+        with self._chaos() as chaos:
+            registration, statuses = self._loop(trained)
+        self.kills, self.missed = chaos.kills, chaos.missed
+        return self._reports(statuses, registration)
+
+    def _chaos(self) -> Chaos:
+        seed, wiring, app = self._chaos_seed, self._there.wiring, self._there.settings.namespace
+        planned = () if seed is None else plan(seed, len(self._devices))
+        return Chaos(planned, wiring, self._fleet.hosts, app)
+
+    def _loop(
+        self, trained: "Future[owner.Registration]"
+    ) -> "tuple[owner.Registration, dict[str, JobStatus]]":
         self._submit("before_model")
         self._live.stage("training the central model at its owner")
         registration = trained.result()
@@ -81,7 +110,7 @@ class Session:
             self._fleet.add(offers)
             self._fleet.submit([each.name for each in offers], self._scenario.central_model)
             statuses = self._watch()
-        return self._reports(statuses, registration)
+        return registration, statuses
 
     def _submit(self, when: str) -> None:
         chosen = [device.name for device in self._devices if device.submit == when]
@@ -128,7 +157,7 @@ class Session:
         """One row a job; the harness alone reads test recordings."""
         standings = self._fleet.standings()
         self._live.stage("comparing with what else could have been done")
-        baselines = self._baselines(statuses)
+        baselines = self._baselines(statuses) if self._scenario.baselines else {}
         oracles = {
             number: owner.oracle(registration, Recordings.from_parquet(person.test)).accuracy
             for number, person in self._people.items()

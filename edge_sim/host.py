@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from edge_sim.device import SimulatedWorkbench
+from edge_sim.link import Link
 from edge_sim.scenario import Device
 from edge_sim.seat import DeviceClient, Nonces, Received, Seat, remembered
 from stillhouse.compress.arch import build, load_weights
@@ -160,7 +161,8 @@ class EdgeHost:
         file = place / "seat.json"
         memory, received = remembered(file), Received(place / "received")
         nonces = Nonces(self._factory.seed, device.name, memory.starts)
-        http = DeviceClient([self._factory.url], identity, received, nonce=nonces)
+        link = Link(device.model.bandwidth_bytes_per_s)
+        http = DeviceClient([self._factory.url], identity, received, nonce=nonces, transport=link)
         http.wire_bytes = memory.wire_bytes
         agent = Agent(http, identity, place, bench, lambda doing: self._heard(device.name, doing))
         seat = Seat(device, identity, agent, nonces, received, file, memory)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from edge_sim.baselines import Baseline
+from edge_sim.chaos import Kill, Victim, told
 from edge_sim.host import Standing, TestScore
 from edge_sim.scenario import Device
 from stillhouse.entities import Entity, ProfileSpec, VerdictKind
@@ -41,6 +42,7 @@ class JobReport(Entity):
     storage_limit_bytes: int
     bytes_sent: int
     wire_bytes: int
+    chunks_sent_again: int
     transfer_input_bytes_preinstalled: int
     link_seconds: float
     why: str
@@ -75,12 +77,17 @@ class Report(Entity):
     reused: tuple[str, ...]
     central_model_bytes: int
     jobs: tuple[JobReport, ...]
+    kills: tuple[Kill, ...] = ()
+    missed: tuple[Victim, ...] = ()
 
     @property
     def kept(self) -> bool:
-        """Every verdict as expected, and on average at most a tenth of the central model sent."""
+        """Every verdict as expected, at most a tenth of the central model sent on average, and at
+        most one chunk again for each kill."""
         mean = sum(job.bytes_sent for job in self.jobs) / len(self.jobs)
-        return mean <= self.central_model_bytes / 10 and all(job.as_expected for job in self.jobs)
+        again = sum(job.chunks_sent_again for job in self.jobs)
+        little = mean <= self.central_model_bytes / 10 and again <= len(self.kills)
+        return little and all(job.as_expected for job in self.jobs)
 
 
 def job_report(
@@ -125,6 +132,7 @@ def job_report(
         storage_limit_bytes=device.profile.storage_bytes,
         bytes_sent=sent,
         wire_bytes=standing.wire_bytes,
+        chunks_sent_again=standing.chunks_sent_again,
         transfer_input_bytes_preinstalled=preinstalled_bytes,
         link_seconds=standing.wire_bytes / device.model.bandwidth_bytes_per_s,
         why=verdict.why if verdict else failure(status),
@@ -210,6 +218,9 @@ def closing_lines(report: Report) -> Sequence[str]:
     lines += [
         f"{job.device}, counter-offer: {o}" for job in report.jobs for o in job.counter_offers
     ]
+    if report.kills or report.missed:
+        again = sum(job.chunks_sent_again for job in report.jobs)
+        lines += told(report.kills, report.missed, again)
     reused = ", ".join(report.reused) or "nothing"
     return [*lines, f"reused from earlier runs: {reused}; wall time {report.wall_s:.0f} s"]
 

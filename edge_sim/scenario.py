@@ -60,6 +60,7 @@ class Scenario(Entity):
     central_model: Name
     central_epochs: int = Field(default=EPOCHS, ge=1)
     grid: FamilyGrid | None = Field(default=None, description="of the family; all 135 students")
+    baselines: bool = Field(default=True, description="compare with what else could have been done")
     devices: tuple[Device, ...] = Field(min_length=1)
 
     @classmethod

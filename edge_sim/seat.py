@@ -39,14 +39,16 @@ class Nonces:
         self._seed, self._name, self._start = seed, name, start
         self._count = 0
         self._purpose = ""
+        self._lock = threading.Lock()  # a device has two threads
 
     def next_is_for(self, purpose: str) -> None:
         self._purpose = purpose
 
     def __call__(self) -> str:
-        purpose, self._purpose = self._purpose, ""
-        self._count += not purpose
-        place = purpose or [self._start, self._count]
+        with self._lock:
+            purpose, self._purpose = self._purpose, ""
+            self._count += not purpose
+            place = purpose or [self._start, self._count]
         return digest_of([self._seed, self._name, place])[:32]
 
 
@@ -82,8 +84,10 @@ class DeviceClient(SignedClient):
         self._received = received
 
     @contextmanager
-    def stream(self, base: str, path: str, query: str) -> Iterator[Iterator[bytes]]:
-        with super().stream(base, path, query) as parts:
+    def stream(
+        self, base: str, path: str, query: str, headers: dict[str, str] | None = None
+    ) -> Iterator[Iterator[bytes]]:
+        with super().stream(base, path, query, headers) as parts:
             yield self._noted(path, parts)
 
     def _noted(self, path: str, parts: Iterator[bytes]) -> Iterator[bytes]:

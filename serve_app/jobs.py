@@ -12,11 +12,18 @@ from serve_app.lists import PAGE, Cursor, Limit, Word
 from serve_app.stories import live_story, told
 from stillhouse.authorization import authorize
 from stillhouse.commands import Cancel, Submit
-from stillhouse.entities import DistillationJob, Entity, JobState, Role, Verdict, VerdictKind
+from stillhouse.entities import DistillationJob, Entity, JobState, Role, VerdictKind
 from stillhouse.ids import derived_id
 from stillhouse.listing import Filters, position_of
 from stillhouse.rows import DistillationJobRow, PrincipalRow
-from stillhouse.wire.messages import GraphNode, JobList, JobRequest, JobStatus, StoryEvent
+from stillhouse.wire.messages import (
+    Explanation,
+    JobGraph,
+    JobList,
+    JobRequest,
+    JobStatus,
+    StoryEvent,
+)
 
 router = APIRouter(prefix="/distillation_jobs", tags=["jobs"])
 EVENT_STREAM = "text/event-stream"
@@ -24,21 +31,6 @@ SERVER_SENT: dict[int | str, dict[str, Any]] = {
     200: {"description": "A stream of StoryEvents", "content": {EVENT_STREAM: {}}}
 }
 FAR = 1 << 60  # no journal has as many events
-
-
-class JobGraph(Entity):
-    """The jobs of one distillation job; parents come before their children."""
-
-    nodes: tuple[GraphNode, ...]
-
-
-class Explanation(Entity):
-    """Why a job is where it is, in words: each plan's reason, then the judgement's."""
-
-    state: str
-    plans: tuple[str, ...]
-    judgement: str | None
-    verdict: Verdict | None
 
 
 class Story(Entity):

@@ -88,6 +88,6 @@ class Member(Stillhouse):
         kind = {} if body is None else {"content-type": "application/json"}
         wanted = {**kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
         nonce = wanted.pop("nonce", secrets.token_urlsafe(18))
-        request = self.http._request(URL, method, path, query, wanted, body, nonce)
+        request = self.http.request(URL, method, path, query, wanted, body, nonce)
         with httpx2.Client(transport=self.house.transport) as client:
             return client.send(request)

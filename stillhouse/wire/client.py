@@ -5,12 +5,14 @@ server knows it by the nonce and does nothing twice. So is one that was refused 
 wrong, once, by the server's. Plain http is for loopback alone.
 """
 
+import asyncio
+import copy
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -31,8 +33,11 @@ TIMEOUT_S = 75.0  # longer than the longest poll
 CLOCK_ERROR_S = 5.0  # a clock that is no further off is not to blame
 
 
-class SignedClient:
-    """Speaks to one of `endpoints`, the next one when it is lost. Not for two threads at once.
+Exchange = Generator[httpx2.Request | float, httpx2.Response | None, httpx2.Response]
+
+
+class Caller:
+    """Who asks, and how it goes on when an answer is lost: without sending anything itself.
 
     `wire_bytes` counts request line, status line, headers and body of every request and response as
     HTTP/1.1 writes them, failed tries included; not the framing of chunked bodies, TLS or TCP.
@@ -43,89 +48,75 @@ class SignedClient:
         endpoints: Sequence[str],
         identity: Identity,
         *,
-        transport: httpx2.BaseTransport | None = None,
         nonce: Callable[[], str] = lambda: secrets.token_urlsafe(18),
         clock: Callable[[], float] = time.time,
-        pause: Callable[[float], None] = time.sleep,
         tries: int = TRIES,
     ) -> None:
         for endpoint in endpoints:
             check_endpoint(endpoint)
         self.key_id = ""  # until enrolled
         self.wire_bytes = 0
-        self._endpoints = list(endpoints)
+        self.endpoints = list(endpoints)
         self._identity = identity
-        self._nonce, self._clock, self._pause = nonce, clock, pause
+        self._nonce, self._clock = nonce, clock
         self._tries = tries
         self._behind_s = 0.0  # how far our clock is behind the server's
-        self._transport = transport
-        self._http = httpx2.Client(transport=transport, timeout=TIMEOUT_S, trust_env=False)
 
-    def close(self) -> None:
-        self._http.close()
-
-    def twin(self) -> "SignedClient":
-        """The same caller for another thread, with a count of its own."""
-        twin = SignedClient(
-            self._endpoints,
-            self._identity,
-            transport=self._transport,
-            nonce=self._nonce,
-            clock=self._clock,
-            pause=self._pause,
-            tries=self._tries,
-        )
-        twin.key_id, twin._behind_s = self.key_id, self._behind_s
-        return twin
-
-    def command(
-        self, method: str, path: str, body: Entity | None = None, **headers: str
-    ) -> httpx2.Response:
-        """Send a command until it is answered; raises the error that a problem stands for."""
-        content = None if body is None else body.model_dump_json().encode()
-        kind = {} if body is None else {"content-type": "application/json"}
-        return self.send(method, path, content, {**kind, **headers})
-
-    def read(self, model: type[M], path: str, query: str = "") -> M:
-        """GET a document."""
-        return model.model_validate_json(self.send("GET", path, None, {}, query).content)
-
-    def send(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], query: str = ""
-    ) -> httpx2.Response:
-        nonce = self._nonce()
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        query: str = "",
+        nonce: str | None = None,
+    ) -> Exchange:
+        """Yields requests to send, for an answer or None, and seconds to pause; returns the answer
+        or raises the error that it stands for. One nonce, however many tries."""
+        nonce = nonce or self._nonce()
+        response = None
         for attempt in range(self._tries):
-            request = self._request(self._endpoints[0], method, path, query, headers, body, nonce)
-            try:
-                response = self._http.send(request)
-            except httpx2.TransportError:
-                response = None
+            base = self.endpoints[0]
+            request = self.request(base, method, path, query, headers, body, nonce)
+            response = yield request
             self._count(request, response)
             if response is not None and self._was_our_clock(response):
                 continue
             if response is not None and response.status_code < 500:
                 return checked(response)
-            self._endpoints.append(self._endpoints.pop(0))
-            self._pause(min(LONGEST_PAUSE_S, PAUSE_S * 2**attempt))
+            self.endpoints.append(self.endpoints.pop(0))
+            yield min(LONGEST_PAUSE_S, PAUSE_S * 2**attempt)
         if response is None:
-            raise Unavailable(f"no answer from {', '.join(self._endpoints)}")
+            raise Unavailable(f"no answer from {', '.join(self.endpoints)}")
         return checked(response)
 
-    @contextmanager
-    def stream(self, base: str, path: str, query: str) -> Iterator[Iterator[bytes]]:
-        """GET bytes as they come, from another server; httpx2.TransportError where they break."""
-        check_endpoint(base)
-        request = self._request(base, "GET", path, query, {}, None, self._nonce())
-        self._count(request, None)
-        response = self._http.send(request, stream=True)
-        self.wire_bytes += head_bytes(response)
-        try:
-            if response.status_code >= 400:
-                self.wire_bytes += len(response.read())
-                checked(response)
-            yield self._counted(response)
-        finally:
-            response.close()
+    def request(
+        self,
+        base: str,
+        method: str,
+        path: str,
+        query: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        nonce: str | None = None,
+    ) -> httpx2.Request:
+        """A request, signed as of now."""
+        signed = dict(headers)
+        if self.key_id:
+            signed |= sign(
+                self._identity,
+                self.key_id,
+                method=method,
+                authority=urlsplit(base).netloc,
+                path=path,
+                query=query,
+                headers=headers,
+                body=body,
+                nonce=nonce or self._nonce(),
+                created=int(self._clock() + self._behind_s),
+            )
+        url = f"{base}{path}?{query}" if query else f"{base}{path}"
+        return httpx2.Request(method, url, content=body, headers={"accept": "*/*", **signed})
 
     def _was_our_clock(self, response: httpx2.Response) -> bool:
         """Set ours by the server's if that explains the refusal."""
@@ -141,42 +132,171 @@ class SignedClient:
             self._behind_s = behind_s
         return wrong
 
+    def _count(self, request: httpx2.Request, response: httpx2.Response | None) -> None:
+        self.wire_bytes += head_bytes(request) + len(request.content)
+        if response is not None:
+            self.wire_bytes += head_bytes(response) + response.num_bytes_downloaded
+
+
+class SignedClient(Caller):
+    """Speaks to one of `endpoints`, the next one when it is lost. Not for two threads at once."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        identity: Identity,
+        *,
+        transport: httpx2.BaseTransport | None = None,
+        nonce: Callable[[], str] = lambda: secrets.token_urlsafe(18),
+        clock: Callable[[], float] = time.time,
+        pause: Callable[[float], None] = time.sleep,
+        tries: int = TRIES,
+    ) -> None:
+        super().__init__(endpoints, identity, nonce=nonce, clock=clock, tries=tries)
+        self._pause = pause
+        self._transport = transport
+        self._http = connection(transport)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def twin(self) -> Self:
+        """The same caller for another thread, with a count of its own."""
+        twin = copy.copy(self)
+        twin.wire_bytes, twin.endpoints = 0, list(self.endpoints)
+        twin._http = connection(self._transport)
+        return twin
+
+    def command(
+        self, method: str, path: str, body: Entity | None = None, **headers: str
+    ) -> httpx2.Response:
+        """Send a command until it is answered; raises the error that a problem stands for."""
+        content = None if body is None else body.model_dump_json().encode()
+        kind = {} if body is None else {"content-type": "application/json"}
+        return self.send(method, path, content, {**kind, **headers})
+
+    def read(self, model: type[M], path: str, query: str = "") -> M:
+        """GET a document."""
+        return model.model_validate_json(self.send("GET", path, None, {}, query).content)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        query: str = "",
+        nonce: str | None = None,
+    ) -> httpx2.Response:
+        steps = self.exchange(method, path, body, headers, query, nonce)
+        answer: httpx2.Response | None = None
+        try:
+            while True:
+                step = steps.send(answer)
+                answer = None
+                if isinstance(step, httpx2.Request):
+                    answer = self._sent(step)
+                else:
+                    self._pause(step)
+        except StopIteration as end:
+            found: httpx2.Response = end.value
+            return found
+
+    @contextmanager
+    def stream(
+        self, base: str, path: str, query: str, headers: dict[str, str] | None = None
+    ) -> Iterator[Iterator[bytes]]:
+        """GET bytes as they come, from another server; httpx2.TransportError where they break."""
+        check_endpoint(base)
+        request = self.request(base, "GET", path, query, headers or {}, None)
+        self._count(request, None)
+        response = self._http.send(request, stream=True)
+        self.wire_bytes += head_bytes(response)
+        try:
+            if response.status_code >= 400:
+                self.wire_bytes += len(response.read())
+                checked(response)
+            yield self._counted(response)
+        finally:
+            response.close()
+
+    def _sent(self, request: httpx2.Request) -> httpx2.Response | None:
+        try:
+            return self._http.send(request)
+        except httpx2.TransportError:
+            return None
+
     def _counted(self, response: httpx2.Response) -> Iterator[bytes]:
         for part in response.iter_raw():
             self.wire_bytes += len(part)
             yield part
 
-    def _request(
+
+class AsyncSignedClient(Caller):
+    """The same for asyncio; any number of tasks may ask at once."""
+
+    def __init__(
         self,
-        base: str,
+        endpoints: Sequence[str],
+        identity: Identity,
+        *,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        tries: int = TRIES,
+    ) -> None:
+        super().__init__(endpoints, identity, tries=tries)
+        self._http = httpx2.AsyncClient(transport=transport, timeout=TIMEOUT_S, trust_env=False)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def send(
+        self,
         method: str,
         path: str,
-        query: str,
-        headers: dict[str, str],
         body: bytes | None,
-        nonce: str,
-    ) -> httpx2.Request:
-        signed = dict(headers)
-        if self.key_id:
-            signed |= sign(
-                self._identity,
-                self.key_id,
-                method=method,
-                authority=urlsplit(base).netloc,
-                path=path,
-                query=query,
-                headers=headers,
-                body=body,
-                nonce=nonce,
-                created=int(self._clock() + self._behind_s),
-            )
-        url = f"{base}{path}?{query}" if query else f"{base}{path}"
-        return self._http.build_request(method, url, content=body, headers=signed)
+        headers: dict[str, str],
+        query: str = "",
+        nonce: str | None = None,
+    ) -> httpx2.Response:
+        steps = self.exchange(method, path, body, headers, query, nonce)
+        answer: httpx2.Response | None = None
+        try:
+            while True:
+                step = steps.send(answer)
+                answer = None
+                if isinstance(step, httpx2.Request):
+                    answer = await self._sent(step)
+                else:
+                    await asyncio.sleep(step)
+        except StopIteration as end:
+            found: httpx2.Response = end.value
+            return found
 
-    def _count(self, request: httpx2.Request, response: httpx2.Response | None) -> None:
-        self.wire_bytes += head_bytes(request) + len(request.content)
-        if response is not None:
-            self.wire_bytes += head_bytes(response) + response.num_bytes_downloaded
+    @asynccontextmanager
+    async def stream(
+        self, base: str, path: str, query: str, headers: dict[str, str] | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """GET bytes as they come; httpx2.TransportError where they break."""
+        check_endpoint(base)
+        request = self.request(base, "GET", path, query, headers or {}, None)
+        response = await self._http.send(request, stream=True)
+        try:
+            if response.status_code >= 400:
+                await response.aread()
+                checked(response)
+            yield response.aiter_raw()
+        finally:
+            await response.aclose()
+
+    async def _sent(self, request: httpx2.Request) -> httpx2.Response | None:
+        try:
+            return await self._http.send(request)
+        except httpx2.TransportError:
+            return None
+
+
+def connection(transport: httpx2.BaseTransport | None) -> httpx2.Client:
+    return httpx2.Client(transport=transport, timeout=TIMEOUT_S, trust_env=False)
 
 
 def head_bytes(message: httpx2.Request | httpx2.Response) -> int:

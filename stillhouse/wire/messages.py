@@ -244,6 +244,21 @@ class JobStatus(Entity):
     why: str = Field(default="", description="it is over; empty until then")
 
 
+class JobGraph(Entity):
+    """The jobs of one distillation job; parents come before their children."""
+
+    nodes: tuple[GraphNode, ...]
+
+
+class Explanation(Entity):
+    """Why a job is where it is, in words: each plan's reason, then the judgement's."""
+
+    state: str
+    plans: tuple[str, ...]
+    judgement: str | None
+    verdict: Verdict | None
+
+
 class StoryEvent(Entity):
     """One event of a job's story, with words for people."""
 

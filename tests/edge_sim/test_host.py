@@ -149,10 +149,10 @@ def test_a_host_that_comes_back_goes_on_with_the_same_profiles_and_jobs(tmp_path
     people = {"watch": person(0)}
     host = EdgeHost(made, DEVICES[:1], people)
     host.join()
-    [before] = [host.submit("watch", "waves")]
+    before = host.submit("watch", "waves")
+    wait(host)
     again = EdgeHost(made, DEVICES[:1], people)
     wait(again)
-    wait(host)
     [after] = again.standings()
     assert (after.profile_id, after.job_id) == (before.profile_id, before.job_id)
     assert again.calibrated_ms() == host.calibrated_ms()

@@ -44,6 +44,7 @@ MET = JobReport(
     storage_limit_bytes=16_000,
     bytes_sent=3_400,
     wire_bytes=40_000,
+    chunks_sent_again=0,
     transfer_input_bytes_preinstalled=150_000,
     link_seconds=0.3,
     why="within every limit",

@@ -32,7 +32,8 @@ class Body(httpx2.SyncByteStream):
 def fetch(received: Received, path: str, body: bytes) -> None:
     nonces = Nonces(0, "watch", 1)
     identity = Identity.derive(b"device")
-    client = DeviceClient([URL], identity, received, nonce=nonces, transport=Server(body))
+    first = DeviceClient([URL], identity, received, nonce=nonces, transport=Server(body))
+    client = first.twin()  # the second thread's counts into the same file
     with client.stream(URL, path, "") as parts:
         assert b"".join(parts) == body
     client.close()

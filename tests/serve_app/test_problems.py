@@ -46,7 +46,7 @@ def test_an_unsigned_request_is_401_on_every_route(door: House, operation: str) 
 def test_a_signature_of_something_else_is_401_on_every_route(
     device: Member, operation: str
 ) -> None:
-    signed = device.http._request(URL, "GET", "/healthz", "", {}, None, NONCE)
+    signed = device.http.request(URL, "GET", "/healthz", "", {}, None, NONCE)
     headers = {n: signed.headers[n] for n in ("signature", "signature-input")}
     method, path = place(operation)
     answer = device.house.plain(method, path, headers=headers)
@@ -60,7 +60,7 @@ def test_whoever_is_not_known_learns_nothing_of_which_routes_there_are(door: Hou
 
 def test_a_signature_with_a_doubled_header_is_refused(device: Member) -> None:
     path = f"/distillation_jobs/{NAMES['job_id']}/status"
-    signed = device.http._request(URL, "GET", path, "", {}, None, NONCE)
+    signed = device.http.request(URL, "GET", path, "", {}, None, NONCE)
     doubled = [*signed.headers.raw, (b"signature", b"stillhouse=:AAAA:")]
     is_problem(device.house.plain("GET", path, headers=doubled), 401)
 

@@ -1,0 +1,108 @@
+"""`stillhouse models`: an owner registers central models, and looks at what became of them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from pydantic import ValidationError
+from rich.progress import Progress
+from rich.table import Table
+
+from stillhouse.cli.door import URL, Json, Keys, Url, asking, out, tell
+from stillhouse.entities import CentralModelSpec, Role
+from stillhouse.sdk import Stillhouse, Version
+
+app = typer.Typer(no_args_is_help=True, help="Central models.")
+FILES = {
+    "weights": "weights.safetensors",
+    "training": "training.parquet",
+    "transfer": "transfer.parquet",
+    "evaluation": "evaluation.parquet",
+}
+BUILD_TIMEOUT_S = 3600.0
+
+
+@app.command()
+def add(
+    name: str,
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
+    url: Url = URL,
+    keys: Keys = None,
+    wait: Annotated[bool, typer.Option(help="until its family is built")] = True,
+    json: Json = False,
+) -> None:
+    """Register a version from FOLDER: model.yaml (architecture, preprocessing, labels),
+    weights.safetensors, and training, transfer and evaluation as Parquet."""
+    spec, files = read(folder)
+    with asking(url, keys, Role.OWNER) as owner, Progress(console=out, disable=json) as progress:
+        upload = progress.add_task("upload, sealed", total=1.0)
+        version = owner.register(
+            name, spec, files, lambda share: progress.update(upload, completed=share)
+        )
+        if wait:
+            version = built(owner, version, progress)
+    tell(version) if json else show_version(version)
+
+
+def read(folder: Path) -> tuple[CentralModelSpec, dict[str, bytes]]:
+    """The spec and the four files; a usage error for what is missing or wrong."""
+    try:
+        document = yaml.safe_load((folder / "model.yaml").read_text())
+        spec = CentralModelSpec.model_validate({**document, "files": {}})
+        return spec, {name: (folder / file).read_bytes() for name, file in FILES.items()}
+    except (OSError, ValidationError, yaml.YAMLError, TypeError) as error:
+        raise typer.BadParameter(f"{folder} is no central model: {error}") from None
+
+
+def built(owner: Stillhouse, version: Version, progress: Progress) -> Version:
+    task = progress.add_task("measure, build the family", total=1.0)
+
+    def heard(found: Version) -> None:
+        share = 1.0 if found.state == "AVAILABLE" else found.build_progress
+        progress.update(task, completed=share, description=found.state.lower())
+
+    return owner.wait_available(version, BUILD_TIMEOUT_S, heard)
+
+
+@app.command("list")
+def list_all(url: Url = URL, keys: Keys = None, limit: int = 50, json: Json = False) -> None:
+    """Central models by name (an owner's own)."""
+    with asking(url, keys, Role.OWNER) as owner:
+        found = owner.models(limit=limit)
+    if json:
+        return tell(found)
+    table = Table("name", "versions", "aliases", "owner")
+    for model in found.models:
+        aliases = ", ".join(f"{alias} = {number}" for alias, number in model.aliases.items())
+        table.add_row(model.name, str(model.versions), aliases or "-", model.owner_id)
+    out.print(table)
+    return None
+
+
+@app.command()
+def show(
+    model: Annotated[str, typer.Argument(metavar="NAME[@VERSION]")],
+    url: Url = URL,
+    keys: Keys = None,
+    json: Json = False,
+) -> None:
+    """A version (the latest, if none is named): its state, accuracy and size."""
+    name, _, number = model.partition("@")
+    if number and not number.isdecimal():
+        raise typer.BadParameter("after @ comes the number of a version")
+    with asking(url, keys, Role.OWNER) as owner:
+        wanted = int(number) if number else owner.versions(name, limit=200).versions[-1].version
+        version = owner.version(name, wanted)
+    tell(version) if json else show_version(version)
+
+
+def show_version(version: Version) -> None:
+    out.print(f"{version.name}@{version.version}: {version.state}, {version.why}", highlight=False)
+    if version.measured is not None:
+        measured = version.measured
+        out.print(
+            f"  accuracy {measured.accuracy:.3f} (SE {measured.accuracy_se:.3f}), "
+            f"{measured.parameters} parameters, {measured.size_bytes / 1000:.0f} kB",
+            highlight=False,
+        )

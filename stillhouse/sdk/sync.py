@@ -1,0 +1,147 @@
+"""The client for programs that wait for each answer."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+import httpx2
+
+from stillhouse.entities import CentralModelSpec, DistillationJob, Role
+from stillhouse.errors import StillhouseError, Unavailable
+from stillhouse.sdk import calls
+from stillhouse.sdk.calls import OVER, Call, Version
+from stillhouse.sdk.events import Reader
+from stillhouse.sdk.sealing import digests, seal_files
+from stillhouse.wire.client import TRIES, SignedClient
+from stillhouse.wire.identity import Identity
+from stillhouse.wire.membership import enrol
+from stillhouse.wire.messages import JobStatus, StoryEvent
+
+P = ParamSpec("P")
+T = TypeVar("T")
+PAUSE_S = 0.5  # before a broken stream is taken up again
+
+
+def sends(call: Callable[P, Call[T]]) -> Callable[Concatenate["Stillhouse", P], T]:
+    """A method that sends the call and reads its answer."""
+
+    def method(self: "Stillhouse", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.ask(call(*args, **kwargs))
+
+    method.__name__, method.__doc__ = call.__name__, call.__doc__
+    return method
+
+
+class Stillhouse:
+    """One principal at one deployment. Every command repeats itself over lost connections under
+    one idempotency key; `key=` gives it one of your own."""
+
+    def __init__(
+        self, endpoints: Sequence[str], identity: Identity, role: Role, tries: int = TRIES
+    ) -> None:
+        self.http = SignedClient(endpoints, identity, tries=tries)
+        self.role = role
+        self._identity = identity
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+    def ask(self, call: Call[T]) -> T:
+        """Send any call."""
+        headers = dict(call.headers)
+        sent = (call.method, call.path, call.body, headers, call.query, call.key)
+        return call.read(self.http.send(*sent).content)
+
+    def enrol(self) -> str:
+        """Join (loopback development mode); this principal's id."""
+        return enrol(self.http, self._identity, self.role).principal_id
+
+    anchors = sends(calls.anchors)
+    create_profile = sends(calls.create_profile)
+    profile = sends(calls.profile)
+    profiles = sends(calls.profiles)
+    replace_profile = sends(calls.replace_profile)
+    delete_profile = sends(calls.delete_profile)
+    submit = sends(calls.submit)
+    jobs = sends(calls.jobs)
+    status = sends(calls.status)
+    graph = sends(calls.graph)
+    explanation = sends(calls.explanation)
+    cancel = sends(calls.cancel)
+    add_keys = sends(calls.add_keys)
+    revoke_keys = sends(calls.revoke_keys)
+    models = sends(calls.models)
+    versions = sends(calls.versions)
+    version = sends(calls.version)
+    set_alias = sends(calls.set_alias)
+    alias = sends(calls.alias)
+
+    def all_jobs(self, **filters: str) -> Iterator[DistillationJob]:
+        """Every job that passes (the filters of `jobs`), newest first, page by page."""
+        cursor: str | None = None
+        while True:
+            page = self.ask(calls.jobs(**filters, cursor=cursor))  # type: ignore[arg-type]
+            yield from page.jobs
+            if (cursor := page.next_cursor) is None:
+                return
+
+    def events(self, job_id: str, after: int = 0) -> Iterator[StoryEvent]:
+        """A job's story, live, until it is over; a lost connection is taken up where it broke."""
+        path, reader = f"/distillation_jobs/{job_id}/events", Reader(str(after))
+        while True:
+            try:
+                headers = {"last-event-id": reader.last_id}
+                with self.http.stream(self.http.endpoints[0], path, "", headers) as parts:
+                    for part in parts:
+                        for event in reader.feed(part):
+                            if event.event == "end":
+                                return
+                            yield StoryEvent.model_validate_json(event.data)
+            except (httpx2.TransportError, httpx2.StreamError, Unavailable):
+                reader = Reader(reader.last_id)
+                self.http.endpoints.append(self.http.endpoints.pop(0))
+                time.sleep(PAUSE_S)
+
+    def wait(self, job_id: str, timeout_s: float, poll_s: float = 0.5) -> JobStatus:
+        """The status once the job is over; TimeoutError after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while (found := self.status(job_id)).job.state not in OVER:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"job {job_id} is {found.job.state} after {timeout_s:g} s")
+            time.sleep(poll_s)
+        return found
+
+    def register(
+        self,
+        name: str,
+        spec: CentralModelSpec,
+        files: Mapping[str, bytes],
+        heard: Callable[[float], None] = lambda _: None,
+    ) -> Version:
+        """Seal and upload a central model; `spec.files` is filled in here; `heard` gets shares."""
+        sealed = seal_files(name, files, self.anchors().cluster_key)
+        version = self.ask(calls.start_version(name, digests(spec, sealed)))
+        whole, sent = sum(map(len, sealed.values())), 0
+        for file, data in sealed.items():
+            for part in calls.parts(name, version.version, file, data):
+                self.ask(part)
+                sent += len(part.body or b"")
+                heard(sent / whole)
+        return self.version(name, version.version)
+
+    def wait_available(
+        self, version: Version, timeout_s: float, heard: Callable[[Version], None] = lambda _: None
+    ) -> Version:
+        """Until the system has measured it and built its family; `heard` gets each state."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = self.version(version.name, version.version)
+            heard(found)
+            if found.state == "AVAILABLE":
+                return found
+            if found.state == "FAILED" or time.monotonic() > deadline:
+                raise StillhouseError(f"{found.name}@{found.version} is {found.state}: {found.why}")
+            time.sleep(0.5)
