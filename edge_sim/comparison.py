@@ -5,7 +5,7 @@ the operator stands. The owner's files come from the run's cache, never through 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from stillhouse.planner import STEPS
 from stillhouse.wire.identity import ClusterKey
 
 ALONE = "owner_alone"  # its net is one a student
-SLOTS = 2  # of the cluster's eight: three tasks at once beside the devices
+SLOTS = 2  # of the cluster's eight: two tasks at once beside four hosts
 
 Heard = Callable[[str, float], None]
 
@@ -102,7 +102,7 @@ class Comparison:
 @ray.remote(num_cpus=SLOTS)
 def net(case: Case, folder: Path) -> None:
     """Train the net that several cases share, into the cache."""
-    registration = registered(case, folder)
+    registration = registered(case.seed, case.central_epochs, folder)
     net_of(case, registration, folder)
 
 
@@ -114,7 +114,7 @@ def compute(kind: str, case: Case, folder: Path, settings: ActorSettings, _net: 
     family = opened_family(
         case.family_digest, ClusterKey.load(settings.keys / "cluster.key"), vault
     )
-    bench = Bench(case, registered(case, folder), family)
+    bench = Bench(case, registered(case.seed, case.central_epochs, folder), family)
     if kind == ALONE:
         return owner_alone(bench, net_of(case, bench.registration, folder))
     return BASELINES[kind](bench)
@@ -126,10 +126,11 @@ def reference(case: Case) -> Case:
     return case.model_copy(update={"recipe": recipe})
 
 
-def registered(case: Case, folder: Path) -> owner.Registration:
-    """The owner's files, the weights from the run's cache."""
+@lru_cache(maxsize=1)
+def registered(seed: int, epochs: int, folder: Path) -> owner.Registration:
+    """The owner's files, the weights from the run's cache; once a process."""
     keep = partial(Cache(folder).keep, "central model")
-    return owner.prepare(case.seed, epochs=case.central_epochs, keep=keep)
+    return owner.prepare(seed, epochs=epochs, keep=keep)
 
 
 def net_key(case: Case) -> str:

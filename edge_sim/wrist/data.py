@@ -8,6 +8,7 @@ recordings would leak (WRIST).
 
 import json
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,9 @@ class ClientData:
     test: Recordings
 
 
+@lru_cache(maxsize=1)
 def read() -> WristData:
+    """The whole file; nobody changes what it gives."""
     table = pq.read_table(FILE)
     metadata = table.schema.metadata
     scale = json.loads(metadata[b"scale"])
