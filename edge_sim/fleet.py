@@ -25,6 +25,8 @@ class Fleet:
         self._factory, self._people = factory, people
         self.hosts: dict[str, Any] = {}  # actors by name
         self._home: dict[str, Any] = {}  # of each device
+        # Ray drops the large arguments of an actor once it has started, and cannot restart it then.
+        self._given: list[tuple[Any, Any]] = []
 
     def add(self, devices: Sequence[Device]) -> None:
         """Give each person's devices a host; they enrol and declare their profiles."""
@@ -57,7 +59,9 @@ class Fleet:
     def _host(self, person: int, devices: tuple[Device, ...]) -> Any:
         name = f"edge-host-{len(self.hosts)}-person-{person}"
         own = {device.name: self._people[person] for device in devices}
-        host = ray.remote(EdgeHost).options(name=name, **HOST).remote(self._factory, devices, own)
+        given = ray.put(self._factory), ray.put(own)
+        self._given.append(given)
+        host = ray.remote(EdgeHost).options(name=name, **HOST).remote(given[0], devices, given[1])
         self.hosts[name] = host
         self._home.update(dict.fromkeys(own, host))
         return host

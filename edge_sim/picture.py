@@ -11,6 +11,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from edge_sim.report import JobReport, Report
@@ -133,7 +134,7 @@ def placed(axes: Axes, text: Any, taken: Sequence[Bbox]) -> Bbox:
         for across, up in PLACES:
             text.set_position((across * ring, up * ring))
             text.set_horizontalalignment("left" if across > 0 else "right")
-            box: Bbox = text.get_window_extent()
+            box: Bbox = Text.get_window_extent(text)  # without its line
             free = not any(box.overlaps(other) for other in taken)
             if free and inside.x0 <= box.x0 and box.x1 <= inside.x1 and box.y1 <= inside.y1:
                 return box
