@@ -65,6 +65,7 @@ class ChunkServer:
 
         report(manager, "/".join(map(str, place)), result, failure)
 
+    @ray.method(concurrency_group="cancel")
     def cancel(self, job_id: str, node: str) -> None:
         """Nobody wants this order any more; its compression ends, unless others wait for it."""
         self._packs.cancel((job_id, node))

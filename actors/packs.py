@@ -4,7 +4,7 @@ Whoever submits the compression task owns its result, so a pack lives as long as
 """
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -27,14 +27,14 @@ class Packs:
         self._tasks: dict[str, Any] = {}  # sealed packs in the object store, owned here
         self._open: dict[str, Pack] = {}
         self._single_flight: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._waiting: defaultdict[str, set[Hashable]] = defaultdict(set)
+        self._waiting: defaultdict[str, Counter[Hashable]] = defaultdict(Counter)
         self._lock = threading.Lock()  # of the four above, never held while anything runs
 
     def get(self, family_digest: str, wanted: Sequence[ChunkRecipe], who: Hashable) -> Pack:
         """The opened pack; built once, and built again if its object was lost."""
         key = pack_key(family_digest, wanted)
         with self._lock:
-            self._waiting[key].add(who)
+            self._waiting[key][who] += 1  # the same order may come twice: its sender restarted
             single_flight = self._single_flight[key]
         try:
             with single_flight:
@@ -48,13 +48,13 @@ class Packs:
     def cancel(self, who: Hashable) -> None:
         """`who` no longer waits; a compression that nobody else waits for ends."""
         with self._lock:
-            alone = [key for key, waiting in self._waiting.items() if waiting == {who}]
+            alone = [key for key, waiting in self._waiting.items() if set(waiting) == {who}]
             tasks = [self._tasks[key] for key in alone if key in self._tasks]
         for task in tasks:
             ray.cancel(task)
 
     def _leave(self, key: str, who: Hashable) -> None:
-        self._waiting[key].discard(who)
+        self._waiting[key] -= Counter([who])
         if not self._waiting[key]:
             del self._waiting[key], self._single_flight[key]
 

@@ -68,7 +68,8 @@ def start(settings: ActorSettings) -> Wiring:
         for shard in range(settings.shards)
     )
     ray.get([each.ready.remote() for each in (vault, *managers)])
-    chunks = actor(ChunkServer, CHUNK_SERVER, settings, max_concurrency=8).remote(settings)
+    orders = {"cancel": 1}  # a cancellation does not wait behind the orders
+    chunks = actor(ChunkServer, CHUNK_SERVER, settings, orders, max_concurrency=8).remote(settings)
     ray.get(chunks.ready.remote())
     return Wiring(vault, managers, chunks)
 
@@ -81,9 +82,17 @@ def stop(settings: ActorSettings) -> None:
             ray.kill(ray.get_actor(name, settings.namespace))
 
 
-def actor(cls: type, name: str, settings: ActorSettings, **options: Any) -> Any:
+def actor(
+    cls: type,
+    name: str,
+    settings: ActorSettings,
+    groups: dict[str, int] | None = None,
+    **options: Any,
+) -> Any:
     """An actor under its readable name, restarted for ever; an existing one is found."""
-    return ray.remote(cls).options(
+    chosen: dict[str, Any] = {"concurrency_groups": groups} if groups else {}
+    remote: Any = ray.remote(**chosen)(cls) if groups else ray.remote(cls)
+    return remote.options(
         name=name,
         namespace=settings.namespace,
         get_if_exists=True,

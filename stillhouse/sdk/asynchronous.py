@@ -8,10 +8,10 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 import httpx2
 
 from stillhouse.entities import CentralModelSpec, DistillationJob, Role
-from stillhouse.errors import Unavailable
+from stillhouse.errors import StillhouseError
 from stillhouse.sdk import calls
 from stillhouse.sdk.calls import OVER, Call, Version
-from stillhouse.sdk.events import Reader
+from stillhouse.sdk.events import BROKEN, Story
 from stillhouse.sdk.sealing import digests, seal_files
 from stillhouse.wire.client import TRIES, AsyncSignedClient
 from stillhouse.wire.identity import Identity
@@ -20,7 +20,7 @@ from stillhouse.wire.messages import JobStatus, StoryEvent
 
 P = ParamSpec("P")
 T = TypeVar("T")
-PAUSE_S = 0.5  # before a broken stream is taken up again
+POLL_S = 0.5
 
 
 def sends(call: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncStillhouse", P], Awaitable[T]]:
@@ -43,9 +43,11 @@ class AsyncStillhouse:
         role: Role,
         tries: int = TRIES,
         transport: httpx2.AsyncBaseTransport | None = None,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.http = AsyncSignedClient(endpoints, identity, transport=transport, tries=tries)
         self.role = role
+        self._pause = pause
         self._identity = identity
 
     async def __aenter__(self) -> Self:
@@ -95,38 +97,63 @@ class AsyncStillhouse:
                 return
 
     async def events(self, job_id: str, after: int = 0) -> AsyncIterator[StoryEvent]:
-        """A job's story, live, until it is over; a lost connection is taken up where it broke."""
-        path, reader = f"/distillation_jobs/{job_id}/events", Reader(str(after))
-        while True:
-            try:
-                headers = {"last-event-id": reader.last_id}
-                async with self.http.stream(self.http.endpoints[0], path, "", headers) as parts:
-                    async for part in parts:
-                        for event in reader.feed(part):
-                            if event.event == "end":
-                                return
-                            yield StoryEvent.model_validate_json(event.data)
-            except (httpx2.TransportError, httpx2.StreamError, Unavailable):
-                reader = Reader(reader.last_id)
-                self.http.endpoints.append(self.http.endpoints.pop(0))
-                await asyncio.sleep(PAUSE_S)
+        """A job's story, live, until it is over; a lost connection is taken up where it broke.
 
-    async def wait(self, job_id: str, timeout_s: float, poll_s: float = 0.5) -> JobStatus:
+        Unavailable if that fails again and again without a new event.
+        """
+        path, story = f"/distillation_jobs/{job_id}/events", Story(after)
+        while True:
+            why: Exception | None = None
+            first = self.http.endpoints[0]
+            try:
+                async with self.http.stream(first, path, "", story.headers) as parts:
+                    async for part in parts:
+                        for event in story.feed(part):
+                            yield event
+                        if story.over:
+                            return
+            except BROKEN as error:
+                why = error
+            self.http.endpoints.append(self.http.endpoints.pop(0))
+            await self._pause(story.broken(why))
+
+    async def wait(self, job_id: str, timeout_s: float, poll_s: float = POLL_S) -> JobStatus:
         """The status once the job is over; TimeoutError after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while (found := await self.status(job_id)).job.state not in OVER:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"job {job_id} is {found.job.state} after {timeout_s:g} s")
-            await asyncio.sleep(poll_s)
+            await self._pause(poll_s)
         return found
 
     async def register(
-        self, name: str, spec: CentralModelSpec, files: Mapping[str, bytes]
+        self,
+        name: str,
+        spec: CentralModelSpec,
+        files: Mapping[str, bytes],
+        heard: Callable[[float], None] = lambda _: None,
     ) -> Version:
-        """Seal and upload a central model; `spec.files` is filled in here."""
+        """Seal and upload a central model; `spec.files` is filled in here; `heard` gets shares."""
         sealed = seal_files(name, files, (await self.anchors()).cluster_key)
         version = await self.ask(calls.start_version(name, digests(spec, sealed)))
+        whole, sent = sum(map(len, sealed.values())), 0
         for file, data in sealed.items():
             for part in calls.parts(name, version.version, file, data):
                 await self.ask(part)
+                sent += len(part.body or b"")
+                heard(sent / whole)
         return await self.version(name, version.version)
+
+    async def wait_available(
+        self, version: Version, timeout_s: float, heard: Callable[[Version], None] = lambda _: None
+    ) -> Version:
+        """Until the system has measured it and built its family; `heard` gets each state."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = await self.version(version.name, version.version)
+            heard(found)
+            if found.state == "AVAILABLE":
+                return found
+            if found.state == "FAILED" or time.monotonic() > deadline:
+                raise StillhouseError(f"{found.name}@{found.version} is {found.state}: {found.why}")
+            await self._pause(POLL_S)

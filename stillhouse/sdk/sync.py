@@ -7,10 +7,10 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 import httpx2
 
 from stillhouse.entities import CentralModelSpec, DistillationJob, Role
-from stillhouse.errors import StillhouseError, Unavailable
+from stillhouse.errors import StillhouseError
 from stillhouse.sdk import calls
 from stillhouse.sdk.calls import OVER, Call, Version
-from stillhouse.sdk.events import Reader
+from stillhouse.sdk.events import BROKEN, Story
 from stillhouse.sdk.sealing import digests, seal_files
 from stillhouse.wire.client import TRIES, SignedClient
 from stillhouse.wire.identity import Identity
@@ -19,7 +19,7 @@ from stillhouse.wire.messages import JobStatus, StoryEvent
 
 P = ParamSpec("P")
 T = TypeVar("T")
-PAUSE_S = 0.5  # before a broken stream is taken up again
+POLL_S = 0.5
 
 
 def sends(call: Callable[P, Call[T]]) -> Callable[Concatenate["Stillhouse", P], T]:
@@ -37,10 +37,17 @@ class Stillhouse:
     one idempotency key; `key=` gives it one of your own."""
 
     def __init__(
-        self, endpoints: Sequence[str], identity: Identity, role: Role, tries: int = TRIES
+        self,
+        endpoints: Sequence[str],
+        identity: Identity,
+        role: Role,
+        tries: int = TRIES,
+        transport: httpx2.BaseTransport | None = None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.http = SignedClient(endpoints, identity, tries=tries)
+        self.http = SignedClient(endpoints, identity, transport=transport, tries=tries, pause=pause)
         self.role = role
+        self._pause = pause
         self._identity = identity
 
     def __enter__(self) -> Self:
@@ -89,29 +96,31 @@ class Stillhouse:
                 return
 
     def events(self, job_id: str, after: int = 0) -> Iterator[StoryEvent]:
-        """A job's story, live, until it is over; a lost connection is taken up where it broke."""
-        path, reader = f"/distillation_jobs/{job_id}/events", Reader(str(after))
-        while True:
-            try:
-                headers = {"last-event-id": reader.last_id}
-                with self.http.stream(self.http.endpoints[0], path, "", headers) as parts:
-                    for part in parts:
-                        for event in reader.feed(part):
-                            if event.event == "end":
-                                return
-                            yield StoryEvent.model_validate_json(event.data)
-            except (httpx2.TransportError, httpx2.StreamError, Unavailable):
-                reader = Reader(reader.last_id)
-                self.http.endpoints.append(self.http.endpoints.pop(0))
-                time.sleep(PAUSE_S)
+        """A job's story, live, until it is over; a lost connection is taken up where it broke.
 
-    def wait(self, job_id: str, timeout_s: float, poll_s: float = 0.5) -> JobStatus:
+        Unavailable if that fails again and again without a new event.
+        """
+        path, story = f"/distillation_jobs/{job_id}/events", Story(after)
+        while True:
+            why: Exception | None = None
+            try:
+                with self.http.stream(self.http.endpoints[0], path, "", story.headers) as parts:
+                    for part in parts:
+                        yield from story.feed(part)
+                        if story.over:
+                            return
+            except BROKEN as error:
+                why = error
+            self.http.endpoints.append(self.http.endpoints.pop(0))
+            self._pause(story.broken(why))
+
+    def wait(self, job_id: str, timeout_s: float, poll_s: float = POLL_S) -> JobStatus:
         """The status once the job is over; TimeoutError after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while (found := self.status(job_id)).job.state not in OVER:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"job {job_id} is {found.job.state} after {timeout_s:g} s")
-            time.sleep(poll_s)
+            self._pause(poll_s)
         return found
 
     def register(
@@ -144,4 +153,4 @@ class Stillhouse:
                 return found
             if found.state == "FAILED" or time.monotonic() > deadline:
                 raise StillhouseError(f"{found.name}@{found.version} is {found.state}: {found.why}")
-            time.sleep(0.5)
+            self._pause(POLL_S)
