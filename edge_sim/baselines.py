@@ -4,6 +4,7 @@ Each baseline trains with what the product trains with (`edge/train.py`, the own
 the same data and as many steps. Nobody but the demo's harness looks at the test recordings.
 """
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,11 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrize import register_parametrization
+from torch.nn.utils.parametrize import (
+    is_parametrized,
+    register_parametrization,
+    remove_parametrizations,
+)
 
 from actors.deliveries import payloads
 from edge_sim.device import SimulatedWorkbench
@@ -133,13 +138,14 @@ class Bench:
         """The score on the test windows, and what the profile must have room for."""
         pre = self.registration.preprocessing
         score = accuracy(model, self.person.test, pre, self.case.seed)
+        window = (len(pre.mean), pre.window)
         return Baseline(
             name=name,
             student=student,
             accuracy=score.accuracy,
             accuracy_se=score.se,
             storage_bytes=size,
-            memory_bytes=size + activation_bytes(model, (len(pre.mean), pre.window)),
+            memory_bytes=size + activation_bytes(plain(model), window),
         )
 
 
@@ -147,8 +153,7 @@ def quantise_only(bench: Bench) -> Baseline:
     """The central model, its weights rounded to the student's bits, trained nowhere."""
     bits = min(bench.case.student.bits, BITS)
     model, spec = bench.central(), bench.registration.architecture
-    grids = grid_of(model, spec, None, bits)
-    load_state(model, {name: rounded(weights_of(model)[name], grids[name], bits) for name in grids})
+    quantise(model, spec, bits)
     size = size_of(spec, None, bits)
     return bench.result("quantise_only", f"central model int{bits}", model, size)
 
@@ -160,6 +165,7 @@ def scratch(bench: Bench) -> Baseline:
     windows = len(bench.person.train.windows(pre)[1])
     epochs = max(1, round(case.recipe.steps / max(1, windows // BATCH)))
     model = train_central(narrow, bench.person.train, pre, case.seed, epochs=epochs)
+    quantise(model, narrow, case.student.bits)
     size = size_of(narrow, None, case.student.bits)
     return bench.result("scratch", str(case.student), model, size)
 
@@ -278,9 +284,25 @@ def latency_ms(bench: Bench, device: Device, student: Student) -> float:
     return works.latency_ms(card, student, cores, quantised=quantised, seed=case.recipe.seed)[1]
 
 
+def plain(model: nn.Module) -> nn.Module:
+    """A copy without the rounding that only training needs: it would count as live activations."""
+    copied = copy.deepcopy(model)
+    for module in list(copied.modules()):
+        if is_parametrized(module, "weight"):
+            remove_parametrizations(module, "weight")
+    return copied
+
+
 def narrowed(spec: ArchitectureSpec, student: Student) -> ArchitectureSpec:
     """The student's shape as an architecture of its own."""
     return ArchitectureSpec(id=spec.id, kwargs=network(spec, student).model_dump())
+
+
+def quantise(model: Network, spec: ArchitectureSpec, bits: int) -> None:
+    """Round the weights of `model` in place; 32 bits stay as they are."""
+    if bits <= BITS:
+        values, grids = weights_of(model), grid_of(model, spec, None, bits)
+        load_state(model, {name: rounded(values[name], grids[name], bits) for name in grids})
 
 
 def grid_of(

@@ -135,7 +135,8 @@ def registered(seed: int, epochs: int, folder: Path) -> owner.Registration:
 
 def net_key(case: Case) -> str:
     weights = owner.weights_key(case.seed, case.central_epochs)
-    return digest_of(["owner's net", case.student.model_dump(), case.seed, weights])
+    shape = [case.student.width, case.student.depths]  # it trains in float32, whatever the bits
+    return digest_of(["owner's net", shape, case.seed, weights, code_digest(edge_sim)])
 
 
 def net_of(case: Case, registration: owner.Registration, folder: Path) -> bytes:

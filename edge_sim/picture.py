@@ -134,6 +134,7 @@ def placed(axes: Axes, text: Any, taken: Sequence[Bbox]) -> Bbox:
         for across, up in PLACES:
             text.set_position((across * ring, up * ring))
             text.set_horizontalalignment("left" if across > 0 else "right")
+            text.update_positions(text.figure.canvas.get_renderer())
             box: Bbox = Text.get_window_extent(text)  # without its line
             free = not any(box.overlaps(other) for other in taken)
             if free and inside.x0 <= box.x0 and box.x1 <= inside.x1 and box.y1 <= inside.y1:

@@ -30,6 +30,7 @@ from stillhouse.limits import (
     accuracy_floor,
     clearly_missed,
     limit,
+    measured,
     missed,
     standard_error,
 )
@@ -118,17 +119,28 @@ class Outlook:
 
 def believe(given: PlanInput) -> Belief:
     """Fit both posteriors to all that the device has measured."""
-    rows, reports = given.table.rows, given.reports
-    needs = {size: np.array([getattr(row, size.value) for row in rows], float) for size in SIZES}
+    reports = given.reports
     power = [r.energy_mj / r.latency_p95_ms for r in given.seen if r.energy_mj is not None]
     return Belief(
         given=given,
         points=cost.coordinates(given.table),
-        needs=needs,
+        needs={size: _needed(given, size) for size in SIZES},
         accuracy=cost.accuracy(given.table, reports),
         latency=cost.latency(given.table, given.probes, given.seen),
         power=median(power) if power else None,
     )
+
+
+def _needed(given: PlanInput, size: Constraint) -> Floats:
+    """Bytes of each student on this device: the table's, times what reports measured over them.
+
+    A runtime that takes twice the memory for one student does so for all.
+    """
+    table = np.array([getattr(row, size.value) for row in given.table.rows], float)
+    at = cost.positions(given.table, [report.student for report in given.seen])
+    values = [measured(report, size) for report in given.seen]
+    ratios = [v / table[i] for i, v in zip(at, values, strict=True) if v is not None]
+    return table * float(median(ratios)) if ratios else table
 
 
 def look(belief: Belief, spec: ProfileSpec) -> Outlook:

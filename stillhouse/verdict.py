@@ -101,6 +101,6 @@ def _measurements(outlook: Outlook, report: DistillationMetric) -> str:
             words.append(f"{NAMES[name]} {in_words(name, value)} of {in_words(name, allowed)}")
     upto = (*given.inherited, *given.reports[: given.reports.index(report) + 1])
     ratio = cost.measured_over_predicted(given.table, given.probes, upto)
-    if not 1 / SURPRISE < ratio < SURPRISE:
+    if given.probes and not 1 / SURPRISE < ratio < SURPRISE:
         words.append(f"{ratio:.2g} times the predicted latency")
     return ", ".join(words)

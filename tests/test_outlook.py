@@ -1,11 +1,12 @@
 """What follows from a belief under limits: who fits, who is ruled out, who is worth a round."""
 
 import numpy as np
+import pytest
 from simulated import FAMILY, LARGE_FAMILY, Device, spec_of
 
 from stillhouse.chunks import chunks_for
 from stillhouse.cost import positions
-from stillhouse.entities import Action, DistillationMetric, FamilyTable, Student
+from stillhouse.entities import Action, Constraint, DistillationMetric, FamilyTable, Student
 from stillhouse.outlook import Outlook, PlanInput, believe, look, repeat
 
 MIDDLE = Student(width=0.5, depths=(1, 3), bits=8)
@@ -124,3 +125,15 @@ def test_a_belief_does_not_depend_on_the_limits():
     one, other = outlook(storage_bytes=3000), outlook(latency_p95_ms=1)
     np.testing.assert_array_equal(one.belief.accuracy.mean, other.belief.accuracy.mean)
     np.testing.assert_array_equal(one.belief.latency.mean, other.belief.latency.mean)
+
+
+def test_a_runtime_that_takes_more_memory_takes_it_for_every_student():
+    before = outlook().belief
+    one = before.students[0]
+    taken = int(1.8 * FAMILY.facts(one).memory_bytes)
+    after = outlook(reports=(measured(student=one, peak_memory_bytes=taken),)).belief
+    ratio = after.needs[Constraint.MEMORY] / before.needs[Constraint.MEMORY]
+    assert ratio == pytest.approx(1.8, rel=1e-3)
+    assert (
+        after.needs[Constraint.TRAINING_MEMORY] == before.needs[Constraint.TRAINING_MEMORY]
+    ).all()

@@ -1,14 +1,21 @@
 """`stillhouse edge`: this machine as a device, with private data that stay on it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stillhouse.cli.door import MISSED, URL, Json, Url, failing, identity, out, tell
+from stillhouse.cli.door import MISSED, TRIES, URL, Json, Url, failing, identity, out, tell
 from stillhouse.cli.profiles import Cores, Drop, File, Latency, Memory, Storage, spec_from
 from stillhouse.entities import Role, VerdictKind
+from stillhouse.errors import Invalid, VerificationFailed
 from stillhouse.sdk import Stillhouse
+from stillhouse.wire.client import SignedClient
+from stillhouse.wire.identity import Identity
+
+if TYPE_CHECKING:
+    from stillhouse.compress.windows import PublicWindows
+    from stillhouse.edge.workbench import PrivateData
 
 app = typer.Typer(no_args_is_help=True, help="A device on this machine.")
 
@@ -39,22 +46,13 @@ def run(
 ) -> None:
     """Declare a profile, submit a job, and work on it until its verdict; latency and memory are
     measured here. Exit code 3 if the profile is not met."""
-    from stillhouse.compress.recordings import Recordings
-    from stillhouse.compress.windows import PublicWindows
     from stillhouse.edge.agent import Agent
-    from stillhouse.edge.workbench import PrivateData, Workbench
-    from stillhouse.wire.client import SignedClient
+    from stillhouse.edge.workbench import Workbench
 
     spec = spec_from(
         file, cpu_cores, memory_bytes, storage_bytes, latency_p95_ms, max_accuracy_drop
     )
-    public = PublicWindows.from_bytes(windows.read_bytes()) if windows else None
-    private = PrivateData(
-        *(
-            Recordings.from_parquet((data / f"{part}.parquet").read_bytes())
-            for part in ("train", "validation")
-        )
-    )
+    private, public = recordings(data), public_windows(windows)
 
     def heard(doing: str) -> None:
         if not json:
@@ -62,6 +60,7 @@ def run(
 
     me = identity(folder / "device.key")
     with failing():
+        answers(url, me)
         agent = Agent(SignedClient([url], me), me, folder, Workbench(private, public), heard)
         agent.join((public.digest(),) if public else ())
         job = agent.submit(central_model, agent.declare(spec).id)
@@ -78,3 +77,34 @@ def run(
         out.print(f"{verdict.kind}: {verdict.why}" if verdict else status.why, highlight=False)
     if verdict is None or verdict.kind is not VerdictKind.MET:
         raise typer.Exit(MISSED)
+
+
+def recordings(folder: Path) -> "PrivateData":
+    """What the device trains and measures itself on; a usage error for what is missing or wrong."""
+    from stillhouse.compress.recordings import Recordings
+    from stillhouse.edge.workbench import PrivateData
+
+    def part(name: str) -> Recordings:
+        file = folder / f"{name}.parquet"
+        try:
+            return Recordings.from_parquet(file.read_bytes())
+        except (OSError, Invalid) as error:
+            raise typer.BadParameter(f"{file}: {error}") from None
+
+    return PrivateData(part("train"), part("validation"))
+
+
+def public_windows(file: Path | None) -> "PublicWindows | None":
+    """What the device has from its factory; a usage error for a file that is something else."""
+    from stillhouse.compress.windows import PublicWindows
+
+    try:
+        return PublicWindows.from_bytes(file.read_bytes()) if file else None
+    except (OSError, VerificationFailed) as error:
+        raise typer.BadParameter(f"{file}: {error}") from None
+
+
+def answers(url: str, me: Identity) -> None:
+    """Unavailable if there is no server, as soon as of other commands; an agent waits for long."""
+    with Stillhouse([url], me, Role.CLIENT, TRIES) as client:
+        client.anchors()

@@ -1,19 +1,21 @@
 """`stillhouse models`: an owner registers central models, and looks at what became of them."""
 
+from json import loads
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
-from pydantic import ValidationError
 from rich.progress import Progress
 from rich.table import Table
 
 from stillhouse.cli.door import URL, Json, Keys, Url, asking, out, tell
 from stillhouse.entities import CentralModelSpec, Role
+from stillhouse.errors import NotFound
 from stillhouse.sdk import Stillhouse, Version
 
 app = typer.Typer(no_args_is_help=True, help="Central models.")
+As = Annotated[Role, typer.Option("--as", help="owner: its own models; others: what is available")]
 FILES = {
     "weights": "weights.safetensors",
     "training": "training.parquet",
@@ -21,6 +23,7 @@ FILES = {
     "evaluation": "evaluation.parquet",
 }
 BUILD_TIMEOUT_S = 3600.0
+PAGE = 200  # versions
 
 
 @app.command()
@@ -32,8 +35,8 @@ def add(
     wait: Annotated[bool, typer.Option(help="until its family is built")] = True,
     json: Json = False,
 ) -> None:
-    """Register a version from FOLDER: model.yaml (architecture, preprocessing, labels),
-    weights.safetensors, and training, transfer and evaluation as Parquet."""
+    """Register a version from FOLDER: model.yaml or model.json (architecture, preprocessing,
+    labels), weights.safetensors, and training, transfer and evaluation as Parquet."""
     spec, files = read(folder)
     with asking(url, keys, Role.OWNER) as owner, Progress(console=out, disable=json) as progress:
         upload = progress.add_task("upload, sealed", total=1.0)
@@ -48,11 +51,22 @@ def add(
 def read(folder: Path) -> tuple[CentralModelSpec, dict[str, bytes]]:
     """The spec and the four files; a usage error for what is missing or wrong."""
     try:
-        document = yaml.safe_load((folder / "model.yaml").read_text())
-        spec = CentralModelSpec.model_validate({**document, "files": {}})
+        spec = CentralModelSpec.model_validate({**document(folder), "files": {}})
         return spec, {name: (folder / file).read_bytes() for name, file in FILES.items()}
-    except (OSError, ValidationError, yaml.YAMLError, TypeError) as error:
+    except (OSError, ValueError, yaml.YAMLError, TypeError) as error:
         raise typer.BadParameter(f"{folder} is no central model: {error}") from None
+
+
+def document(folder: Path) -> dict[str, Any]:
+    """model.json where it lies alone, model.yaml otherwise."""
+    as_yaml, as_json = folder / "model.yaml", folder / "model.json"
+    if as_json.exists() and not as_yaml.exists():
+        found = loads(as_json.read_text())
+    else:
+        found = yaml.safe_load(as_yaml.read_text())
+    if not isinstance(found, dict):
+        raise TypeError("the model's document is no mapping")
+    return found
 
 
 def built(owner: Stillhouse, version: Version, progress: Progress) -> Version:
@@ -66,10 +80,12 @@ def built(owner: Stillhouse, version: Version, progress: Progress) -> Version:
 
 
 @app.command("list")
-def list_all(url: Url = URL, keys: Keys = None, limit: int = 50, json: Json = False) -> None:
+def list_all(
+    role: As = Role.OWNER, url: Url = URL, keys: Keys = None, limit: int = 50, json: Json = False
+) -> None:
     """Central models by name (an owner's own)."""
-    with asking(url, keys, Role.OWNER) as owner:
-        found = owner.models(limit=limit)
+    with asking(url, keys, role) as client:
+        found = client.models(limit=limit)
     if json:
         return tell(found)
     table = Table("name", "versions", "aliases", "owner")
@@ -83,6 +99,7 @@ def list_all(url: Url = URL, keys: Keys = None, limit: int = 50, json: Json = Fa
 @app.command()
 def show(
     model: Annotated[str, typer.Argument(metavar="NAME[@VERSION]")],
+    role: As = Role.OWNER,
     url: Url = URL,
     keys: Keys = None,
     json: Json = False,
@@ -91,10 +108,23 @@ def show(
     name, _, number = model.partition("@")
     if number and not number.isdecimal():
         raise typer.BadParameter("after @ comes the number of a version")
-    with asking(url, keys, Role.OWNER) as owner:
-        wanted = int(number) if number else owner.versions(name, limit=200).versions[-1].version
-        version = owner.version(name, wanted)
+    with asking(url, keys, role) as client:
+        version = client.version(name, int(number)) if number else latest(client, name)
     tell(version) if json else show_version(version)
+
+
+def latest(client: Stillhouse, name: str) -> Version:
+    """The last version that one may see; NotFound if there is none."""
+    found: Version | None = None
+    cursor: str | None = None
+    while True:
+        page = client.versions(name, limit=PAGE, cursor=cursor)
+        found = page.versions[-1] if page.versions else found
+        if (cursor := page.next_cursor) is None:
+            break
+    if found is None:
+        raise NotFound(f"{name} has no version that you may see")
+    return client.version(name, found.version)
 
 
 def show_version(version: Version) -> None:

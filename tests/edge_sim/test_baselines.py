@@ -83,6 +83,12 @@ def test_the_students_size_is_that_of_its_bits_and_the_central_models_is_larger(
     assert "int4" in found["quantise_only"].student
 
 
+def test_the_same_student_takes_the_memory_that_the_familys_table_says() -> None:
+    found = BASELINES["without_behaviour"](bench())
+    [row] = [row for row in tiny.family().table.rows if row.student == STUDENT]
+    assert (found.storage_bytes, found.memory_bytes) == (row.storage_bytes, row.memory_bytes)
+
+
 def test_quantising_changes_weights_and_nothing_else() -> None:
     model, bits = bench().central(), 4
     before, spec = weights_of(model), tiny.ARCHITECTURE
