@@ -55,14 +55,14 @@ class VersionList(Entity):
 
 @router.get("", response_model=ModelList)
 async def list_all(request: Request, limit: Limit = PAGE, cursor: Cursor | None = None) -> Response:
-    """Central models by name; an owner sees its own."""
+    """Central models by name; an owner sees its own, a client those that are available."""
     who = signed(request).principal
     authorize(who, "read_model")
     found: list[NameRow] = []
     last = "" if cursor is None else checked(cursor)
     while len(found) <= limit:
         page = await backend(request).names(last, limit + 1)
-        found += [row for row in page if who.role is not Role.OWNER or row.owner_id == who.id]
+        found += [row for row in page if listed(row, who)]
         if len(page) <= limit:
             break
         last = page[-1].name
@@ -154,11 +154,21 @@ async def read_alias(request: Request, name: str, alias: str) -> Response:
     return show(Alias(name=name, alias=alias, version=aliases[alias]))
 
 
+def listed(row: NameRow, who: Principal) -> bool:
+    match who.role:
+        case Role.OWNER:
+            return row.owner_id == who.id
+        case Role.CLIENT:
+            return row.latest is not None
+    return True
+
+
 def summary(row: NameRow) -> ModelSummary:
     return ModelSummary(
         name=row.name,
         owner_id=row.owner_id,
         versions=row.versions,
+        latest=row.latest,
         aliases=dict(row.aliases),
     )
 

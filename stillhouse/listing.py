@@ -3,6 +3,7 @@
 import base64
 import binascii
 from dataclasses import dataclass
+from math import isfinite
 
 from stillhouse.errors import Invalid
 
@@ -60,6 +61,8 @@ def position_of(cursor: str | None) -> Position:
         return START
     try:
         at, _, job_id = base64.urlsafe_b64decode(cursor.encode()).decode("ascii").partition(" ")
+        if not isfinite(float(at)):
+            raise ValueError(at)
         return Position(float(at), job_id)
     except (binascii.Error, ValueError):
         raise Invalid("cursor: give back what the page before gave as next_cursor") from None

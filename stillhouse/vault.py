@@ -69,6 +69,7 @@ class NameRow:
     name: str
     owner_id: str
     versions: int = 0  # how many have been started
+    latest: int | None = None  # of those that are available
     aliases: tuple[tuple[str, int], ...] = ()
 
 
@@ -379,7 +380,10 @@ def evolve(rows: Rows, event: Any) -> Mapping[str, Any]:
             return {table_key(digest): table, **_changed(row, family_reused=event.reused)}
         case ModelAnnounced():
             row = get(rows, version_key(event.name, event.model.version), VersionRow)
-            return _changed(row, model=event.model)
+            name = get(rows, name_key(event.name), NameRow)
+            latest = max(name.latest or 0, event.model.version)
+            named = {name_key(event.name): replace(name, latest=latest)}
+            return {**named, **_changed(row, model=event.model)}
         case AliasSet():
             name = get(rows, name_key(event.name), NameRow)
             aliases = {**dict(name.aliases), event.alias: event.version}

@@ -32,7 +32,7 @@ from stillhouse.errors import Invalid
 __all__ = ["RECIPE", "Family", "FamilyGrid", "FamilyRecipe", "build_family"]
 
 RECIPE = FamilyRecipe()
-TRAINING_SHARE = 0.7  # of a build's time, for its progress
+TRAINING_SHARE, SIZES_SHARE = 0.7, 0.9  # of a build's time: until trained, until all are measured
 PRIOR_GAIN = 0.01  # what training on a device brings on average (WRIST: a prior without labels)
 PRIOR_SLOPE = 0.5  # what a point of agreement with the central model is worth
 
@@ -133,13 +133,14 @@ def _measured(
         agreement[student] = float(
             (logits(model, transfer[0], device).argmax(1) == transfer[1]).mean()
         )
-        progress(TRAINING_SHARE + (1 - TRAINING_SHARE) * index / len(students))
+        progress(TRAINING_SHARE + (SIZES_SHARE - TRAINING_SHARE) * index / len(students))
     whole, best = replace(family, statistics=statistics), max(agreement.values())
     costs = {shape: _shape_cost(whole.header, shape) for shape in family.header.grid.shapes()}
     rows = tuple(
         _facts(whole, s, costs[shape_of(family.header.grid, s)], agreement[s], best)
         for s in students
     )
+    progress(1.0)
     return replace(whole, header=family.header.model_copy(update={"rows": rows}))
 
 

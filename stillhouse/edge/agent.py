@@ -64,7 +64,7 @@ class Agent:
         self._cursor = ""
         self._reported = 0.0
         self._behind = ThreadPoolExecutor(1, thread_name_prefix="chunks")
-        self._arriving: Future[None] | None = None
+        self._arriving: tuple[str, Future[None]] | None = None  # the delivery, and its rest
         self._second: SignedClient | None = None
 
     @property
@@ -168,19 +168,22 @@ class Agent:
 
     def _fetch(self, work: FetchWork) -> None:
         """What training needs first; the rest goes on arriving behind it."""
-        if self._arriving is not None and not self._arriving.done():
-            return
+        if self._arriving is not None:
+            delivery_id, rest = self._arriving
+            if delivery_id == work.delivery_id and not rest.done():
+                return
         self._all_arrived()
         manifest = self._fetcher.begin(work)
         if manifest.body.train_after + 1 < len(manifest.body.chunks) and self._second is not None:
             fetcher = self._fetcher.over(self._second)
-            self._arriving = self._behind.submit(fetcher.finish, work, manifest)
+            left = self._behind.submit(fetcher.finish, work, manifest)
+            self._arriving = (work.delivery_id, left)
 
     def _all_arrived(self) -> None:
         """Wait for what arrives in the second thread; raises what stopped it."""
         arriving, self._arriving = self._arriving, None
         if arriving is not None:
-            arriving.result()
+            arriving[1].result()
 
     def _warm_up(self, work: TrainWork) -> None:
         """A small student of its own for the time until all chunks are there: the first of the

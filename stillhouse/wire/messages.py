@@ -290,6 +290,7 @@ class ModelSummary(Entity):
     name: Name
     owner_id: str
     versions: Count = Field(description="how many have been started")
+    latest: int | None = Field(description="the newest that is available")
     aliases: dict[str, int]
 
 

@@ -384,3 +384,26 @@ def test_a_device_outlives_an_outage_and_goes_on_when_the_server_is_back(site: S
     device.run(wait_s=0)
     assert pauses == [2, 4, 8, 16, 32, 60, 60, 60]
     assert site.plant.job(job_id).state is JobState.ENDED
+
+
+def test_a_job_cancelled_while_its_student_trains_stops_the_training(site: Site) -> None:
+    """The next progress report is refused: nothing more is trained, and the loop goes on."""
+    job_id = site.submit()
+    who = Principal(id="opr-00000000-0000000000000000", role=Role.OPERATOR)
+    steps: list[float] = []
+
+    class Cancelled(QuickWorkbench):
+        def train(self, work, weights, behaviour, progress):
+            def count(share: float) -> None:
+                steps.append(share)
+                request = Request("cancel", "digest", who, Cancel(job_id))
+                site.plant._apply(site.plant.shard, request)
+                progress(share)
+
+            return super().train(work, weights, behaviour, count)
+
+    site.bench = Cancelled(DeviceModel(anchor_latency_ms=2, memory_bytes=2_000_000))
+    site.boot().run(wait_s=0)
+    assert steps == [0.5]  # of two steps
+    assert site.plant.job(job_id).state is JobState.CANCELLED
+    assert not site.boot().disk.has_student(site.plant.job(job_id).profile.id)

@@ -98,6 +98,9 @@ def test_central_models_come_by_name_and_owners_see_their_own(house: House) -> N
     operator = house.member("operator", Role.OPERATOR)
     all_names = ModelList.model_validate_json(operator.signed("GET", "/central_models").content)
     assert [model.name for model in all_names.models] == ["arm", "knee", "leg", "wrist"]
+    assert {model.latest for model in all_names.models} == {None}
+    client = house.member("device").signed("GET", "/central_models")
+    assert client.json()["models"] == []  # none of them is available
 
 
 def test_versions_come_page_by_page_and_strangers_see_only_what_is_available(house: House) -> None:

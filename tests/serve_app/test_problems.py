@@ -1,5 +1,6 @@
 """Every mistake on every route is a problem document with a stable code; none is a 500."""
 
+import base64
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from stillhouse.errors import JournalUnavailable
 
 SIGNED = sorted(set(OPERATIONS) - UNSIGNED)
 NONCE = "nonce-nonce-nonce-nonce"
+NAN = base64.urlsafe_b64encode(b"nan job").decode().replace("=", "%3D")
 
 
 def is_problem(answer: Any, status: int | None = None) -> dict[str, Any]:
@@ -210,7 +212,15 @@ def test_a_wrong_query_names_the_parameter(device: Member) -> None:
     for wait in ("-1", "nan", "inf", "61", "soon"):
         answer = device.signed("GET", f"/clients/{device.id}/work?wait={wait}")
         assert "wait" in is_problem(answer, 422)["detail"]
-    for query in ("limit=0", "limit=201", "state=LOST", "verdict=GOOD", "cursor=%25", "cursor=abc"):
+    for query in (
+        "limit=0",
+        "limit=201",
+        "state=LOST",
+        "verdict=GOOD",
+        "cursor=%25",
+        "cursor=abc",
+        f"cursor={NAN}",
+    ):
         answer = device.signed("GET", f"/distillation_jobs?{query}")
         assert query.partition("=")[0] in is_problem(answer, 422)["detail"]
 
