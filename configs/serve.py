@@ -13,16 +13,26 @@ from actors import start as wiring
 from cluster.connect import Cluster, connect, token_path
 from configs.settings import Settings
 from serve_app.deployment import run
+from stillhouse.entities import Entity
 
 LOCAL = Path(__file__).with_name("local.yaml")
 LASTS = "It goes on there without this process; `python -m configs.start --stop` ends its actors."
 
 
+class Served(Entity):
+    """Where the server is, for programs."""
+
+    url: str
+    state: str
+    dashboard: str | None
+
+
 def serve(
     settings: Annotated[Path, typer.Option(help="a YAML file like configs/local.yaml")] = LOCAL,
+    json: Annotated[bool, typer.Option("--json", help="one JSON line once it listens")] = False,
 ) -> None:
     """Start cluster, actors and API; state that is there already is taken up again."""
-    console = Console()
+    console = Console(stderr=json)
     tree = Settings.load(settings)
     actors = tree.api.actors.model_copy(update={"state": tree.api.actors.state.resolve()})
     api = tree.api.model_copy(update={"actors": actors})
@@ -41,6 +51,9 @@ def serve(
     )
     for line in filter(None, told):
         console.print(line, soft_wrap=True)
+    if json:
+        served = Served(url=url, state=str(actors.state), dashboard=cluster.dashboard_url or None)
+        typer.echo(served.model_dump_json())
     if cluster.own:
         over.wait()
     ray.shutdown()
