@@ -17,6 +17,7 @@ from edge_sim.live import Live
 from edge_sim.picture import draw
 from edge_sim.report import baseline_table, closing_lines, table
 from edge_sim.scenario import Scenario
+from stillhouse.wire.problems import in_words
 
 TARGET_MISSED = 3
 DEMO = Path("configs/scenarios/demo.yaml")
@@ -40,7 +41,7 @@ def demo(
     try:
         wanted = Scenario.load(scenario)
     except ValidationError as error:
-        raise typer.BadParameter(f"{scenario} is no scenario: {error}") from None
+        raise typer.BadParameter(f"{scenario} is no scenario: {in_words(error)}") from None
     if seed is not None:
         wanted = wanted.with_seed(seed)
     if not baselines:

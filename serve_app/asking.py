@@ -16,10 +16,10 @@ from stillhouse import decisions
 from stillhouse.authorization import authorize, owned
 from stillhouse.entities import Entity
 from stillhouse.errors import Invalid, NotFound, UnsupportedFormat
+from stillhouse.wire.problems import in_words
 
 B = TypeVar("B", bound=BaseModel)
 R = TypeVar("R")
-SHOWN = 5  # errors named in one problem
 BODIES: dict[str, type[BaseModel]] = {}  # of all routes, for the OpenAPI document
 
 
@@ -44,16 +44,6 @@ def described(model: type[BaseModel]) -> dict[str, Any]:
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     content = {"application/json": {"schema": schema}}
     return {"requestBody": {"required": True, "content": content}}
-
-
-def in_words(error: ValidationError) -> str:
-    """Which fields are wrong, and how; never what was sent."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    words = [
-        f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg'].lower()}" for each in found
-    ]
-    more = f"; and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-    return "; ".join(words[:SHOWN]) + more
 
 
 def backend(request: Request) -> Backend:

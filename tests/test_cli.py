@@ -121,6 +121,12 @@ def test_wrong_usage_is_exit_code_2_and_asks_nobody(arguments: tuple[str, ...]) 
     run(*arguments, *extra, exit_code=2)
 
 
+def test_a_profile_that_lacks_limits_names_each_of_them_in_words(tmp_path: Path) -> None:
+    told = run("profiles", "set", "--latency-p95-ms", "9", "--url", NOWHERE, exit_code=2)
+    assert "memory_bytes: field required; storage_bytes:" in " ".join(told.split())
+    assert "pydantic" not in told
+
+
 def test_a_folder_that_is_no_central_model_says_what_is_missing(tmp_path: Path) -> None:
     told = run("models", "add", "wrist", tmp_path, "--url", NOWHERE, exit_code=2)
     assert "model.yaml" in told.replace("\n", "")

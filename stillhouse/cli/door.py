@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
 from stillhouse.entities import Role
 from stillhouse.errors import Refusal, StillhouseError, Unavailable
 from stillhouse.sdk import Stillhouse
 from stillhouse.wire.identity import Identity
-from stillhouse.wire.problems import problem_of
+from stillhouse.wire.problems import in_words, problem_of
 
 FAILED, USAGE, MISSED, REFUSED, UNREACHABLE = 1, 2, 3, 4, 5
 TRIES = 5  # a person waits: about four seconds
@@ -68,6 +68,11 @@ def failing() -> Iterator[None]:
         err.print(f"[red]{problem.title}[/red] ({problem.code}): {error}", highlight=False)
         err.print(problem.action, style="dim", highlight=False)
         raise typer.Exit(exit_code(error)) from None
+
+
+def reason(error: Exception) -> str:
+    """What is wrong with a document, field by field."""
+    return in_words(error) if isinstance(error, ValidationError) else str(error)
 
 
 def exit_code(error: StillhouseError) -> int:

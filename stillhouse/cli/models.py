@@ -9,7 +9,7 @@ import yaml
 from rich.progress import Progress
 from rich.table import Table
 
-from stillhouse.cli.door import URL, Json, Keys, Url, asking, out, tell
+from stillhouse.cli.door import URL, Json, Keys, Url, asking, out, reason, tell
 from stillhouse.entities import CentralModelSpec, Role
 from stillhouse.errors import NotFound
 from stillhouse.sdk import Stillhouse, Version
@@ -54,7 +54,7 @@ def read(folder: Path) -> tuple[CentralModelSpec, dict[str, bytes]]:
         spec = CentralModelSpec.model_validate({**document(folder), "files": {}})
         return spec, {name: (folder / file).read_bytes() for name, file in FILES.items()}
     except (OSError, ValueError, yaml.YAMLError, TypeError) as error:
-        raise typer.BadParameter(f"{folder} is no central model: {error}") from None
+        raise typer.BadParameter(f"{folder} is no central model: {reason(error)}") from None
 
 
 def document(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 from rich.table import Table
 
-from stillhouse.cli.door import URL, Json, Keys, Url, asking, out, tell
+from stillhouse.cli.door import URL, Json, Keys, Url, asking, out, reason, tell
 from stillhouse.entities import EdgeModelProfile, ProfileSpec, Role
 
 app = typer.Typer(no_args_is_help=True, help="What a client's device can afford.")
@@ -42,7 +42,7 @@ def spec_from(
             return ProfileSpec.model_validate(yaml.safe_load(file.read_text()))
         return ProfileSpec.model_validate({k: v for k, v in given.items() if v is not None})
     except (ValidationError, yaml.YAMLError) as error:
-        raise typer.BadParameter(f"no profile: {error}") from None
+        raise typer.BadParameter(f"no profile: {reason(error)}") from None
 
 
 @app.command("set")

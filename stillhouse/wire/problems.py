@@ -4,9 +4,13 @@ The answer is a problem document (RFC 9457). `type` is a stable URN made from th
 the error's own message; `action` says what to do about it.
 """
 
+from pydantic import ValidationError
+
 from stillhouse import errors
 from stillhouse.entities import Entity
 from stillhouse.errors import StillhouseError
+
+SHOWN = 5  # errors named in one message
 
 
 class Problem(Entity):
@@ -140,3 +144,13 @@ def error_of(problem: Problem) -> StillhouseError:
         if row[1] == problem.code:
             return cls(problem.detail)
     return errors.Unavailable(problem.detail)
+
+
+def in_words(error: ValidationError) -> str:
+    """Which fields are wrong, and how; never what was sent."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    words = [
+        f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg'].lower()}" for each in found
+    ]
+    more = f"; and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return "; ".join(words[:SHOWN]) + more
