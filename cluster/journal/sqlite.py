@@ -90,9 +90,12 @@ def initialise(path: Path, identity: JournalIdentity) -> None:
         connection.close()
 
 
-def connect(path: Path) -> apsw.Connection:
-    """A connection to the file at `path`; apsw.CantOpenError if there is none."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+def connect(path: Path, vfs: str | None = None) -> apsw.Connection:
+    """A connection to the file at `path`; apsw.CantOpenError if there is none.
+
+    `vfs` names a registered VFS (tests put one in that loses and tears writes).
+    """
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
     connection.set_busy_timeout(BUSY_MS)
     connection.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
     return connection
@@ -101,10 +104,10 @@ def connect(path: Path) -> apsw.Connection:
 class SqliteJournal:
     """A journal over the file at `path`; opening it fences whoever had it open."""
 
-    def __init__(self, path: Path, identity: JournalIdentity) -> None:
+    def __init__(self, path: Path, identity: JournalIdentity, vfs: str | None = None) -> None:
         if not path.exists():
             raise JournalMissing(f"there is no journal at {path}")
-        self._path = path
+        self._path, self._vfs = path, vfs
         self._connection: apsw.Connection | None = None
         self._epoch = self._take_epoch(identity)
 
@@ -125,7 +128,7 @@ class SqliteJournal:
     def _opened(self) -> Iterator[apsw.Connection]:
         try:
             if self._connection is None:
-                self._connection = connect(self._path)
+                self._connection = connect(self._path, self._vfs)
             yield self._connection
         except apsw.Error as error:
             self.close()
