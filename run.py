@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed"
+BENCH_STAMP = VENV / "installed-bench"
+CONSTRAINTS = ("-c", str(ROOT / "constraints.txt"))
 INPUTS = (ROOT / "pyproject.toml", ROOT / "constraints.txt")
 CHECKS = (
     ("ruff", "format", "--check", "."),
@@ -44,18 +46,29 @@ def pip(*arguments: str) -> None:
     subprocess.run([PYTHON, "-m", "pip", "--disable-pip-version-check", *arguments], check=True)
 
 
+def current(stamp: Path) -> bool:
+    return stamp.exists() and stamp.read_text() == fingerprint()
+
+
 def install() -> None:
     """Make `.venv` hold what the project needs. A second call returns at once."""
-    if STAMP.exists() and STAMP.read_text() == fingerprint():
+    if current(STAMP):
         return
     print("Setting up .venv (once; a few minutes, about 2 GB)", file=sys.stderr, flush=True)
     subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-    constraints = ("-c", str(ROOT / "constraints.txt"))
     # An open range of torch is a CUDA build of several GB: the pinned build goes in first, and
     # satisfies every later range.
-    pip("install", *constraints, pinned("torch"))
-    pip("install", *constraints, "-e", f"{ROOT}[edge,server,sim,dev]")
+    pip("install", *CONSTRAINTS, pinned("torch"))
+    pip("install", *CONSTRAINTS, "-e", f"{ROOT}[edge,server,sim,dev]")
     STAMP.write_text(fingerprint())
+
+
+def bench(arguments: list[str]) -> int:
+    """Benchmarks need more: the queue and the server that the control core is measured against."""
+    if not current(BENCH_STAMP):
+        pip("install", "--quiet", *CONSTRAINTS, "-e", f"{ROOT}[bench]")
+        BENCH_STAMP.write_text(fingerprint())
+    return module("benchmarks", arguments)
 
 
 def environment() -> dict[str, str]:
@@ -92,7 +105,7 @@ DOORS = {
     "demo": lambda arguments: module("edge_sim", ["configs/scenarios/demo.yaml", *arguments]),
     "test": lambda arguments: module("pytest", arguments),
     "serve": lambda arguments: module("configs.serve", arguments),
-    "bench": lambda arguments: module("benchmarks", arguments),
+    "bench": bench,
     "check": check,
 }
 

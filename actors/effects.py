@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 
+from actors.reading import Order
 from actors.settings import CHUNK_SERVER, VAULT, ActorSettings
 from stillhouse.brief import compress_order, plan_input
 from stillhouse.commands import Decided, EffectFailed, Planned
@@ -17,26 +18,25 @@ from stillhouse.entities import SYSTEM
 from stillhouse.events import JobMoved
 from stillhouse.jobs import Kind
 from stillhouse.planner import plan
-from stillhouse.rows import DistillationJobRow, PrincipalRow
 from stillhouse.verdict import judge
 
 
 def start(
     effect: Effect,
-    job: DistillationJobRow,
-    owner: PrincipalRow,
-    previous_manifest: str | None,
+    read: Order,
     settings: ActorSettings,
     manager: Any,
 ) -> Any:
     """Start the effect on the cluster; its result comes to `manager.apply`. What stops it."""
+    job = read.job
     if effect.kind == Kind.COMPRESS:
-        order = compress_order(job, owner, job.graph[effect.node], previous_manifest)
+        node = job.graph[effect.node]
+        order = compress_order(job, read.owner, read.held, node, read.previous_manifest)
         server = ray.get_actor(CHUNK_SERVER, settings.namespace)
         return server.prepare.remote(order, manager)
     vault = ray.get_actor(VAULT, settings.namespace)
     task = think.options(name=f"{effect.node} {effect.job_id}")
-    return task.remote(effect, job, owner, vault, manager)
+    return task.remote(effect, read, vault, manager)
 
 
 def stop(task: Any, event: JobMoved, settings: ActorSettings) -> None:
@@ -49,10 +49,9 @@ def stop(task: Any, event: JobMoved, settings: ActorSettings) -> None:
 
 
 @ray.remote(num_cpus=0.1, max_retries=3)
-def think(
-    effect: Effect, job: DistillationJobRow, owner: PrincipalRow, vault: Any, manager: Any
-) -> None:
+def think(effect: Effect, read: Order, vault: Any, manager: Any) -> None:
     """`plan` or `decide`, away from the shard: no linear algebra in its mailbox."""
+    job, owner, held, _ = read
     assert job.model is not None  # noqa: S101  nothing is planned before the model is pinned
     family_digest = job.model.family_digest
 
@@ -60,8 +59,8 @@ def think(
         table: Any = ray.get(vault.table.remote(family_digest))
         place = (effect.job_id, effect.node, effect.attempt)
         if effect.kind == Kind.PLAN:
-            return Planned(*place, plan(plan_input(job, owner, table, job.round + 1)))
-        return Decided(*place, judge(plan_input(job, owner, table, job.round)))
+            return Planned(*place, plan(plan_input(job, owner, held, table, job.round + 1)))
+        return Decided(*place, judge(plan_input(job, owner, held, table, job.round)))
 
     def failure(error: str) -> EffectFailed:
         return EffectFailed(effect.job_id, effect.node, effect.attempt, error)

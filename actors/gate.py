@@ -28,7 +28,8 @@ from stillhouse.wire.signatures import check_body, parse, verify
 
 Find = Callable[[str], Awaitable[tuple[Principal, str] | None]]  # keyid -> principal, public key
 OPEN = re.compile(
-    r"^/(healthz|readyz|openapi\.json|trust_anchors|enrolments|enrolments/[^/]+/confirmation)$"
+    r"^/(healthz|readyz|endpoints|openapi\.json|trust_anchors"
+    r"|enrolments|enrolments/[^/]+/confirmation)$"
 )
 UPLOAD = re.compile(r"^/central_models/[^/]+/versions/[^/]+/files/[^/]+$")
 HEADER_BYTES = 16 << 10

@@ -1,37 +1,47 @@
 """JobManager: one shard's mailbox. Decide and evolve on an overlay, commit, tell; no logic here.
 
-The rules are `stillhouse.shard`; the overlay and the commit are `cluster.store`. Effects start
-after the commit and come back as commands. The outbox says at start what a crash left undone.
+The rules are `stillhouse.shard`; batches and their commits are `cluster.pipeline`; what the shard
+does by itself is `actors.desk`. Many calls wait here side by side for the same commit. Effects
+start after it and come back as commands.
 """
 
+import logging
 import os
+import queue
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import ray
 
 from actors import effects
+from actors.desk import Desk, own
+from actors.reading import ClientWork, client_work, order
 from actors.settings import VAULT, ActorSettings
 from cluster.journal.contract import JournalIdentity
 from cluster.journal.sqlite import SqliteJournal
 from cluster.metrics import Metrics
-from cluster.store import Store
+from cluster.pipeline import Pipeline
+from cluster.store import Batch, Store
 from stillhouse import shard as rules
-from stillhouse.commands import Announce, Arrive, Expire, MoveCursor
-from stillhouse.decisions import Answer, Effect, Request
-from stillhouse.entities import SYSTEM, Principal
-from stillhouse.errors import StillhouseError
+from stillhouse.commands import EffectFailed
+from stillhouse.decisions import Answer, Effect, Overlay, Request
+from stillhouse.entities import Principal
+from stillhouse.errors import Fenced, StillhouseError
 from stillhouse.events import JobMoved
 from stillhouse.grants import Grant, grant
 from stillhouse.jobs import Move
 from stillhouse.listing import Filters, Position
 from stillhouse.observations import observations
-from stillhouse.rows import CURSOR, DeliveryRow, DistillationJobRow, PrincipalRow, get
+from stillhouse.rows import DeadLetterRow, DeliveryRow, DistillationJobRow, get
 
-PAGE = 500  # waiting jobs told of a model, or deadlines expired, in one batch
-SCHEMA = 2
+SCHEMA = 3
+CHANGES = 100_000  # clients whose last change is remembered
+NOTHING = Batch(0.0, Overlay({}))  # what a tick tells: look whether anything is ready
+log = logging.getLogger(__name__)
 
 
 def identity(settings: ActorSettings, shard: int) -> JournalIdentity:
@@ -43,38 +53,51 @@ class JobManager:
 
     def __init__(self, settings: ActorSettings, shard: int) -> None:
         self._settings = settings
+        self._me = ray.get_runtime_context().current_actor
         path = settings.state / f"shard-{shard}.sqlite"
         self._journal = SqliteJournal(path, identity(settings, shard))
-        self._store = Store(rules, self._journal)
+        self._store = Store(rules, self._journal, settings.cached_rows)
         self._changes = Changes()
         self._metrics = Metrics(f"shard-{shard}", self._journal.states())
         self._tasks: dict[tuple[str, str], Any] = {}  # effects that run, by (job, node)
-        self._start(self._journal.outbox())
+        self._news: queue.SimpleQueue[tuple[Batch, float]] = queue.SimpleQueue()
+        self._pipeline = Pipeline(self._store, lambda *told: self._news.put(told))
+        self._desk = Desk(self._pipeline, self._store, self._journal, settings.effects_in_flight)
+        self._ticking = threading.Lock()
+        threading.Thread(target=self._tell_forever, name="tell", daemon=True).start()
         tick_forever(settings.tick_s)
 
     def apply(self, requests: Sequence[Request]) -> list[Answer | StillhouseError]:
         """Decide on a batch; answers come after the commit, effects start after it."""
-        began = time.perf_counter()
-        applied = self._store.apply(requests, time.time())
-        if applied.events:
-            self._metrics.committed(time.perf_counter() - began)
-            self._metrics.record(observations(applied.events, applied.changed))
-        self._changes.note(applied.changed)
-        self._forget(applied.events)
-        self._start(applied.effects)
-        return applied.answers
+        answers = self._pipeline.apply(requests, time.time())
+        if any(isinstance(answer, Fenced) for answer in answers):
+            log.critical("another writer has opened the journal: this one ends")
+            ray.actor.exit_actor()  # type: ignore[no-untyped-call]
+        return answers
 
     def rows(self, keys: Sequence[str]) -> dict[str, Any]:
         """Committed rows; None for a key that has none."""
-        return self._store.rows(keys)
+        return self._pipeline.read(lambda: self._store.rows(keys))
+
+    def work(self, client_id: str) -> ClientWork | None:
+        """A client's oldest open jobs with what its work items are made of."""
+        return self._pipeline.read(lambda: client_work(self._store, self._journal, client_id))
 
     def story(self, stream: str, after: int, limit: int) -> list[tuple[int, float, bytes]]:
         """Events of a job, profile, delivery or client above a sequence, oldest first."""
-        return self._store.story(stream, after, limit)
+        return self._pipeline.read(lambda: self._store.story(stream, after, limit))
 
     def listing(self, filters: Filters, after: Position, limit: int) -> list[DistillationJobRow]:
         """Jobs of this shard that pass, newest first."""
-        return self._store.listing(filters, after, limit)
+        return self._pipeline.read(lambda: self._store.listing(filters, after, limit))
+
+    def dead_letters(self, after: Position, limit: int) -> list[DeadLetterRow]:
+        """Dead letters of this shard that wait for a replay, newest first."""
+
+        def found() -> list[DeadLetterRow]:
+            return list(self._store.rows(self._journal.dead(after, limit)).values())
+
+        return self._pipeline.read(found)
 
     def changed(self, cursor: str) -> tuple[str, tuple[str, ...] | None]:
         """The new cursor and the clients that changed since `cursor`; None if all may have."""
@@ -87,22 +110,50 @@ class JobManager:
         return grant(delivery, job, who, index, time.time())
 
     def tick(self) -> None:
-        """Apply what the vault published, and expire what is due."""
-        self._pull()
-        self._expire()
+        """Apply what the vault published, move on what is due, forget what nobody asks for."""
+        with self._ticking:  # the vault's nudge is a tick, too
+            self._desk.expire(time.time())
+            vault = ray.get_actor(VAULT, self._settings.namespace)
+            records: Any = ray.get(vault.feed.remote(self._desk.cursor()))
+            self._desk.take_up(records, time.time())
+            self._news.put((NOTHING, 0.0))
 
     def ready(self) -> int:
         """Answers once the journal is open; this process's id, for whoever kills it in a test."""
         return os.getpid()
 
+    # --- after a commit ---
+
+    def _tell_forever(self) -> None:
+        """What follows a commit, in the order of the commits and beside the next ones."""
+        self._start(self._desk.resume())
+        while True:
+            batch, took = self._news.get()
+            try:
+                self._tell(batch, took)
+            except Exception:  # the effect is in the outbox, and its lease ends
+                log.exception("after a commit")
+
+    def _tell(self, batch: Batch, took: float) -> None:
+        if batch.events:
+            self._metrics.committed(took)
+            self._metrics.record(observations(batch.events, batch.changed))
+            self._changes.note(batch.changed)
+            self._desk.note(batch.events)
+            self._forget(batch.events)
+            self._start(batch.effects)
+        self._desk.start_ready(time.time())
+
     def _start(self, started: Sequence[Effect]) -> None:
-        me = ray.get_runtime_context().current_actor
         for effect in started:
-            job = get(self.rows([effect.job_id]), effect.job_id, DistillationJobRow)
-            owner = get(self.rows([job.client_id]), job.client_id, PrincipalRow)
-            previous = self._previous_manifest(job)
-            task = effects.start(effect, job, owner, previous, self._settings, me)
-            self._tasks[effect.job_id, effect.node] = task
+            try:
+                read = self._pipeline.read(partial(order, self._store, effect.job_id))
+                task = effects.start(effect, read, self._settings, self._me)
+                self._tasks[effect.job_id, effect.node] = task
+            except Exception as error:  # its next attempt comes after a pause
+                log.warning("%s of %s did not start", effect.node, effect.job_id, exc_info=True)
+                failed = EffectFailed(effect.job_id, effect.node, effect.attempt, repr(error)[:500])
+                self._pipeline.apply([own(failed)], time.time())
 
     def _forget(self, events: Sequence[Any]) -> None:
         """Tasks of nodes that are over; what was cancelled is stopped, if this process knows it.
@@ -110,73 +161,47 @@ class JobManager:
         A restarted actor knows none: then the late result is refused, as any of an old attempt.
         """
         for event in events:
-            if isinstance(event, JobMoved) and event.move is not Move.START:
+            if isinstance(event, JobMoved) and event.move not in (Move.START, Move.RENEW):
                 task = self._tasks.pop((event.job_id, event.node), None)
                 if task is not None and event.move is Move.CANCEL:
                     effects.stop(task, event, self._settings)
 
-    def _previous_manifest(self, job: DistillationJobRow) -> str | None:
-        if not job.deliveries:
-            return None
-        last = job.deliveries[-1]
-        return get(self.rows([last]), last, DeliveryRow).envelope_digest
-
-    def _pull(self) -> None:
-        vault = ray.get_actor(VAULT, self._settings.namespace)
-        cursor = self._store.rows([CURSOR])[CURSOR]
-        after = cursor.sequence if cursor else 0
-        records: Any = ray.get(vault.feed.remote(after))
-        for sequence, announcement in records:
-            self._announce(sequence, announcement)
-
-    def _announce(self, sequence: int, announcement: Announce) -> None:
-        """A record first, then the jobs that wait for it, page by page; last the cursor."""
-        feed = f"feed/{sequence}"
-        self.apply([system(feed, announcement)])
-        last = ""
-        while page := self._journal.waiting(announcement.name, last, PAGE):
-            self.apply([system(f"{feed}/{id}", Arrive(id)) for id in page])
-            last = page[-1]
-        self.apply([system(f"{feed}/cursor", MoveCursor(sequence))])
-
-    def _expire(self) -> None:
-        late = self._journal.due(time.time(), PAGE)
-        expired = [
-            system(
-                f"expire/{d.job_id}/{d.node}/{d.attempt}/{d.at}",
-                Expire(d.job_id, d.node, d.attempt),
-            )
-            for d in late
-        ]
-        if expired:
-            self.apply(expired)
-
 
 class Changes:
-    """Which clients changed since when, in memory alone: a restart says that all may have."""
+    """Which clients changed since when, in memory alone: a restart says that all may have.
 
-    def __init__(self) -> None:
+    Clients in the order of their last change, the newest last; the oldest are let go.
+    """
+
+    def __init__(self, kept: int = CHANGES) -> None:
         self._born = f"{time.time_ns():x}"
+        self._kept = kept
         self._sequence = 0
+        self._forgotten = 0  # up to here nobody can say who changed
         self._last: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     def note(self, changed: Sequence[Any]) -> None:
         clients = {row.client_id for row in changed if hasattr(row, "client_id")}
-        if clients:
+        if not clients:
+            return
+        with self._lock:
             self._sequence += 1
-            self._last.update(dict.fromkeys(clients, self._sequence))
+            for client in clients:
+                self._last.pop(client, None)
+                self._last[client] = self._sequence
+            for client in list(self._last)[: max(0, len(self._last) - self._kept)]:
+                self._forgotten = self._last.pop(client)
 
     def since(self, cursor: str) -> tuple[str, tuple[str, ...] | None]:
-        now = f"{self._born}-{self._sequence}"
-        born, _, sequence = cursor.partition("-")
-        if born != self._born or not sequence.isdecimal():
-            return now, None
-        return now, tuple(id for id, at in self._last.items() if at > int(sequence))
-
-
-def system(key: str, command: Any) -> Request:
-    """A command of the cluster's own, with a key that its repeat has too."""
-    return Request(key, key, SYSTEM, command)
+        with self._lock:
+            now = f"{self._born}-{self._sequence}"
+            born, _, after = cursor.partition("-")
+            known = born == self._born and after.isdecimal() and int(after) >= self._forgotten
+            if not known:
+                return now, None
+            newest = reversed(self._last.items())
+            return now, tuple(id for id, _ in takewhile(lambda each: each[1] > int(after), newest))
 
 
 def tick_forever(period_s: float) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import ray
 
 from actors import registration
-from actors.job_manager import SCHEMA, system, tick_forever
+from actors.desk import system
+from actors.job_manager import SCHEMA, tick_forever
 from actors.settings import ActorSettings
 from cluster.artefacts import Artefacts
 from cluster.journal.contract import JournalIdentity

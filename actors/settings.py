@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cluster.ingress import FIRST_PORT, REPLICA_PORTS, Ingress, environment
 from stillhouse.compress.container import FamilyGrid
 
 
@@ -23,16 +24,32 @@ class ActorSettings(BaseModel):
     families: Path | None = None  # sealed families; deployments of one cluster key may share them
     family_seed: int = 0
     grid: FamilyGrid = FamilyGrid()
+    ingress: Ingress = "proxy"
+    replica_port: int = Field(default=FIRST_PORT, ge=1, le=65535 - REPLICA_PORTS)  # the first
+    behind_tls: bool = False  # something in front of the API's port ends TLS and is all one reaches
+    public_authorities: tuple[str, ...] = ()  # what it passes on as Host, beside our own
     tick_s: float = Field(default=1.0, gt=0)
+    open_jobs: int | None = Field(default=1000, ge=1)  # that one client may have; None: any number
+    cached_rows: int = Field(default=20_000, ge=100)  # in memory, a shard
+    effects_in_flight: int = Field(default=32, ge=1)  # of a shard; the others wait for their turn
 
     @property
     def authorities(self) -> tuple[str, ...]:
         """Values of @authority that signed requests may carry."""
-        return tuple(
-            f"{host}:{port}"
-            for host in (self.host, "localhost")
-            for port in (self.api_port, self.chunk_port)
-        )
+        ports = (self.api_port, self.chunk_port, *self.replica_ports)
+        ours = (f"{host}:{port}" for port in ports for host in (self.host, "localhost"))
+        return (*ours, *self.public_authorities)
+
+    @property
+    def replica_ports(self) -> range:
+        """Where clients may find replicas; none where only a proxy speaks to them."""
+        count = REPLICA_PORTS if self.ingress == "direct" else 0
+        return range(self.replica_port, self.replica_port + count)
+
+    @property
+    def ray_environment(self) -> dict[str, str]:
+        """What the processes of its cluster are started with."""
+        return environment(self.ingress, self.replica_port)
 
     @property
     def chunk_url(self) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.report import Report, environment
 
-BENCHMARKS = ("journal",)
+BENCHMARKS = ("journal", "general_queue")
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import ray
 from pydantic import BaseModel, ConfigDict, Field
 
+from cluster.ingress import FIRST_PORT, Ingress, environment, private_files
 from cluster.private_files import check_private, write_file
 from stillhouse.errors import Forbidden
 
@@ -52,10 +53,13 @@ class Cluster:
     dashboard_url: str  # empty without a dashboard
 
 
-def connect(settings: ClusterSettings) -> Cluster:
+def connect(
+    settings: ClusterSettings, ingress: Ingress = "proxy", first_port: int = FIRST_PORT
+) -> Cluster:
     """Attach or start; Forbidden for a cluster that runs already and whose token others could use.
 
-    It is attached to where the settings or RAY_ADDRESS, as in a submitted job, say an address.
+    It is attached to where the settings or RAY_ADDRESS, as in a submitted job, say an address. A
+    cluster that we start is made for the ingress; whoever deploys on another checks it.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -71,6 +75,7 @@ def connect(settings: ClusterSettings) -> Cluster:
     make_token()
     folder = Path(tempfile.mkdtemp(prefix="sh-"))  # short: sockets lie in it
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ.update({**environment(ingress, first_port), **private_files(ingress, folder)})
     started = ray.init(
         address="local",
         num_cpus=settings.cpus,

@@ -1,25 +1,47 @@
-"""The heart of an actor: decide and evolve on an overlay, commit, tell.
+"""The heart of an actor: decide on an overlay, commit, tell.
 
-A batch runs on a copy-on-write overlay of committed rows. Its events, rows, index entries and
-answers are one commit; only then does the overlay join the cache, and only then do answers go out
-and effects start. A failed commit drops the overlay: nothing of the batch has happened.
+What is decided goes into the open batch, whose overlay lies over the batch that is on its way to
+the disk, and this over the committed rows. `take` closes the open batch; its events, rows, index
+entries and answers are one commit, which another thread may make while the next batch is decided
+on. Only then does the overlay join the cache, and only then do answers go out and effects start. A
+failed commit drops its batch and the one decided on top of it: nothing has happened.
 """
 
 import json
-from collections import ChainMap
+import logging
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.journal.contract import MANY, Commit, Journal, StoredAnswer
-from stillhouse.decisions import Answer, Decision, Effect, Index, NotLoaded, Request, Rules
-from stillhouse.errors import Refusal, Replayed, StillhouseError, Unavailable
+from stillhouse.decisions import (
+    Answer,
+    Decision,
+    Effect,
+    Index,
+    NotLoaded,
+    Overlay,
+    Request,
+    Rules,
+)
+from stillhouse.errors import (
+    Defect,
+    JournalUnavailable,
+    Refusal,
+    Replayed,
+    StillhouseError,
+    Unavailable,
+)
 from stillhouse.listing import Filters, Position
+
+CACHED = 20_000  # rows that stay in memory
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Applied:
-    """What a batch came to: an answer or error for each request, in order, and what to start."""
+    """What requests came to: an answer or error for each, in order, and what to start."""
 
     answers: list[Answer | StillhouseError] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
@@ -29,38 +51,101 @@ class Applied:
 
 @dataclass(slots=True)
 class Batch:
-    """A batch on its way to the commit."""
+    """What one commit makes durable, and what is told after it."""
 
     now: float
-    rows: dict[str, Any] = field(default_factory=dict)  # the overlay
-    events: list[tuple[str, bytes]] = field(default_factory=list)
-    indexes: list[Index] = field(default_factory=list)
+    rows: Overlay
+    events: list[Any] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    index: Index = field(default_factory=Index)
     answers: dict[str, StoredAnswer] = field(default_factory=dict)
-    wrote: list[int] = field(default_factory=list)  # places of the requests that left events
+    changed: list[Any] = field(default_factory=list)  # rows, once it is committed
+    failure: Unavailable | None = None
+    settled: threading.Event = field(default_factory=threading.Event)
+
+    def commit(self, rules: Rules) -> Commit:
+        """The transaction; called once the batch is closed, by whoever makes it durable."""
+        return Commit(
+            self.now,
+            tuple((rules.stream(event), rules.encode_event(event)) for event in self.events),
+            {key: None if row is None else rules.encode(row) for key, row in self.rows.items()},
+            self.index,
+            tuple(self.answers.values()),
+        )
 
 
 class Store:
-    """Runs one rule module over one journal. Not for two threads at once."""
+    """Runs one rule module over one journal. One thread at a time; commits may be another's."""
 
-    def __init__(self, rules: Rules, journal: Journal) -> None:
-        self._rules = rules
-        self._journal = journal
-        self._cache: dict[str, Any] = {}
+    def __init__(self, rules: Rules, journal: Journal, cached: int = CACHED) -> None:
+        self._rules, self._journal, self._cached = rules, journal, cached
+        self._cache: dict[str, Any] = {}  # the least recently loaded or changed comes first
+        self._closed: Batch | None = None  # on its way to the disk
+        self._open: Batch | None = None
+
+    # --- a batch on its way: decide, take, commit, settle ---
+
+    def decide(
+        self, requests: Sequence[Request], now: float
+    ) -> tuple[Batch, list[Answer | StillhouseError]]:
+        """Decide on every request in order. The answers are true once the batch is settled."""
+        below = self._closed.rows if self._closed else self._cache
+        batch = self._open = self._open or Batch(now, Overlay(below))
+        keys = [request.key for request in requests if request.key]
+        try:
+            stored = self._journal.answers(keys) if keys else {}
+        except Unavailable as error:
+            return batch, [error] * len(requests)
+        return batch, [self._answer(request, batch, stored, now) for request in requests]
+
+    def take(self) -> Batch | None:
+        """Close the open batch, for its commit; None if nothing was decided since the last."""
+        self._closed, self._open = self._open, None
+        return self._closed
+
+    def commit(self, batch: Batch) -> None:
+        """Make a closed batch durable, if there is anything to it. May run in another thread."""
+        if batch.events:
+            try:
+                self._journal.commit(batch.commit(self._rules))
+            except Unavailable as error:
+                batch.failure = error
+            except Exception as error:
+                log.exception("a bug at the commit")
+                batch.failure = JournalUnavailable(f"{type(error).__name__} at the commit")
+
+    def settle(self, batch: Batch) -> None:
+        """The closed batch was committed, or has failed with what lies on top of it."""
+        if batch.failure is not None:
+            self._drop(batch.failure)
+            return
+        self._closed = None
+        self._keep(batch.rows)
+        batch.changed = [row for row in batch.rows.values() if row is not None]
+        if self._open is not None:
+            self._open.rows.below = self._cache
+        self._evict()
+        batch.settled.set()
 
     def apply(self, requests: Sequence[Request], now: float) -> Applied:
-        """Decide on every request in order and commit once. Refusals change nothing."""
-        applied, batch = Applied(), Batch(now)
-        for place, request in enumerate(requests):
-            applied.answers.append(self._answer(place, request, batch, applied))
-        if batch.wrote:
-            self._commit(batch, applied)
-        return applied
+        """Decide and commit, in this thread. Refusals change nothing."""
+        batch, answers = self.decide(requests, now)
+        self.take()
+        self.commit(batch)
+        self.settle(batch)
+        if batch.failure is not None:
+            return Applied([batch.failure] * len(requests))
+        return Applied(answers, batch.effects, batch.events, batch.changed)
+
+    # --- reads ---
 
     def rows(self, keys: Iterable[str]) -> dict[str, Any]:
         """Committed rows by key; None for a key that has none."""
         wanted = list(keys)
         self._load(wanted)
-        return {key: self._cache[key] for key in wanted}
+        found = {key: self._cache[key] for key in wanted}
+        self._evict()
+        return found
 
     def story(
         self, stream: str, after: int = 0, limit: int = MANY
@@ -77,68 +162,63 @@ class Store:
         """Rows whose keys begin with `prefix`, in order, those above `after`."""
         return list(self.rows(self._journal.keys(prefix, after, limit)).values())
 
+    # --- deciding ---
+
     def _answer(
-        self, place: int, request: Request, batch: Batch, applied: Applied
+        self, request: Request, batch: Batch, stored: Mapping[str, StoredAnswer], now: float
     ) -> Answer | StillhouseError:
         try:
-            if stored := batch.answers.get(request.key) or self._journal.answer(request.key):
-                return repeated(stored, request)
-            decision = self._decide(request, batch)
+            if request.key and (before := self._before(request.key, stored)):
+                return repeated(before, request)
+            decision = self._decide(request, batch, now)
         except (Refusal, Unavailable) as error:
             return error
+        except Exception as error:  # of this command alone: the others of its batch go on
+            log.exception("a bug in the rules, at %s", type(request.command).__name__)
+            return Defect(f"{type(error).__name__} at {type(request.command).__name__}")
         if decision.events:
-            self._record(decision, batch)
-            batch.answers[request.key] = to_store(request, decision.answer)
-            batch.wrote.append(place)
-            applied.effects += decision.effects
-            applied.events += decision.events
+            self._record(request, decision, batch)
         return decision.answer
 
-    def _decide(self, request: Request, batch: Batch) -> Decision:
+    def _before(self, key: str, stored: Mapping[str, StoredAnswer]) -> StoredAnswer | None:
+        """The answer that was given under this key, or will be once its batch is committed."""
+        for batch in (self._open, self._closed):
+            if batch is not None and key in batch.answers:
+                return batch.answers[key]
+        return stored.get(key)
+
+    def _decide(self, request: Request, batch: Batch, now: float) -> Decision:
         keys: frozenset[str] = self._rules.reads(request)
         while True:
             self._load(keys)
             try:
-                return self._rules.step(ChainMap(batch.rows, self._cache), request, batch.now)
+                return self._rules.step(batch.rows, request, now)
             except NotLoaded as missing:
                 keys = missing.keys
 
-    def _record(self, decision: Decision, batch: Batch) -> None:
-        """Evolve the overlay by the decision's events; the next request of the batch sees it."""
-        rows: Mapping[str, Any] = ChainMap(batch.rows, self._cache)
-        for event in decision.events:
-            batch.rows.update(self._rules.evolve(rows, event))
-            batch.indexes.append(self._rules.index(rows, event))
-            batch.events.append((self._rules.stream(event), self._rules.encode_event(event)))
+    def _record(self, request: Request, decision: Decision, batch: Batch) -> None:
+        """The next request sees what this one decided."""
+        batch.rows.update(decision.changed)
+        batch.events += decision.events
+        batch.effects += decision.effects
+        batch.index.update(decision.index)
+        if request.key:
+            batch.answers[request.key] = to_store(request, decision.answer)
 
-    def _commit(self, batch: Batch, applied: Applied) -> None:
-        encoded = {
-            key: None if row is None else self._rules.encode(row) for key, row in batch.rows.items()
-        }
-        commit = Commit(
-            batch.now,
-            tuple(batch.events),
-            encoded,
-            tuple(batch.indexes),
-            tuple(batch.answers.values()),
-        )
-        try:
-            self._journal.commit(commit)
-        except Unavailable as error:
-            self._drop(batch, applied, error)
-        else:
-            self._cache.update(batch.rows)
-            applied.changed = [row for row in batch.rows.values() if row is not None]
-
-    def _drop(self, batch: Batch, applied: Applied, error: Unavailable) -> None:
-        """Nothing of the batch has happened; later requests may have seen what was dropped."""
-        first = batch.wrote[0]
-        applied.answers[first:] = [error] * (len(applied.answers) - first)
-        applied.effects.clear()
-        applied.events.clear()
+    def _drop(self, failure: Unavailable) -> None:
+        """Nothing of what was decided since has happened; its callers try again."""
+        for batch in (self._closed, self._open):
+            if batch is not None:
+                batch.failure = failure
+                batch.effects.clear()
+                batch.events.clear()
+                batch.settled.set()
+        self._closed = self._open = None
         # Fenced, another writer's rows are the truth now; and a commit that failed at its last
         # fsync may be found on disk after all.
         self._cache.clear()
+
+    # --- the cache: committed rows, as many as are worth their memory ---
 
     def _load(self, keys: Iterable[str]) -> None:
         missing = [key for key in keys if key not in self._cache]
@@ -147,6 +227,18 @@ class Store:
             for key in missing:
                 data = found.get(key)
                 self._cache[key] = None if data is None else self._rules.decode(key, data)
+
+    def _keep(self, rows: Mapping[str, Any]) -> None:
+        for key, row in rows.items():
+            self._cache.pop(key, None)  # to the end of the line
+            self._cache[key] = row
+
+    def _evict(self) -> None:
+        """Let go of what was not changed for longest; all that is here is on the disk, too."""
+        surplus = len(self._cache) - self._cached
+        if surplus > 0:
+            for key in list(self._cache)[:surplus]:
+                del self._cache[key]
 
 
 def repeated(stored: StoredAnswer, request: Request) -> Answer:

@@ -12,7 +12,7 @@ from rich.console import Console
 from actors import start as wiring
 from cluster.connect import Cluster, connect, token_path
 from configs.settings import Settings
-from serve_app.deployment import run
+from serve_app.deployment import check, run
 from stillhouse.entities import Entity
 
 LOCAL = Path(__file__).with_name("local.yaml")
@@ -23,6 +23,7 @@ class Served(Entity):
     """Where the server is, for programs."""
 
     url: str
+    endpoints: tuple[str, ...]  # for a client to be given: those of the replicas, then the url
     state: str
     dashboard: str | None
 
@@ -38,13 +39,16 @@ def serve(
     api = tree.api.model_copy(update={"actors": actors})
     fresh = wiring.open_state(actors)
     with console.status("starting the cluster"):
-        cluster = connect(tree.cluster)
+        check(api)
+        cluster = connect(tree.cluster, actors.ingress, actors.replica_port)
         wiring.start(actors)
         url = run(api)
+        endpoints = [*api.doors.ask(), url]
     over = asked_to_stop()
     news = " (new: keys and journals are made)" if fresh else ""
     told = (
         f"Stillhouse listens at [bold]{url}[/bold] (OpenAPI: {url}/openapi.json)",
+        f"Its replicas: {', '.join(endpoints[:-1])}" if endpoints[1:] else "",
         f"State: {actors.state}{news}",
         dashboard(cluster),
         LASTS if not cluster.own else "Ctrl-C stops it; state stays.",
@@ -52,7 +56,12 @@ def serve(
     for line in filter(None, told):
         console.print(line, soft_wrap=True)
     if json:
-        served = Served(url=url, state=str(actors.state), dashboard=cluster.dashboard_url or None)
+        served = Served(
+            url=url,
+            endpoints=tuple(endpoints),
+            state=str(actors.state),
+            dashboard=cluster.dashboard_url or None,
+        )
         typer.echo(served.model_dump_json())
     if cluster.own:
         over.wait()

@@ -8,8 +8,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from actors.gate import Find, Gate, problem_for
-from serve_app import deliveries, devices, health, jobs, models, profiles
+from serve_app import dead_letters, deliveries, devices, endpoints, health, jobs, models, profiles
 from serve_app.backend import Backend
+from serve_app.doors import Where
 from serve_app.openapi import describe
 from stillhouse.errors import Invalid, NotFound, StillhouseError
 from stillhouse.wire.problems import Problem, problem_of
@@ -22,17 +23,30 @@ METHOD_NOT_ALLOWED = Problem(
     detail="The Allow header names the methods that this path has.",
     action="Use one of them.",
 )
-NOUNS = (profiles, jobs, devices, deliveries, models, health)
+NOUNS = (profiles, jobs, dead_letters, devices, deliveries, models, health, endpoints)
+
+
+async def nowhere_else() -> tuple[str, ...]:
+    """What a server tells that knows no place but the one where it was asked."""
+    return ()
 
 
 def create_app(
-    backend: Backend, find: Find, authorities: Sequence[str], *, open_enrolment: bool
+    backend: Backend,
+    find: Find,
+    authorities: Sequence[str],
+    *,
+    open_enrolment: bool,
+    where: Where = nowhere_else,
 ) -> Any:
     """The gate around the routes. `open_enrolment` is for the loopback development mode alone."""
-    return Gate(create_routes(backend, open_enrolment=open_enrolment), find, authorities)
+    routes = create_routes(backend, open_enrolment=open_enrolment, where=where)
+    return Gate(routes, find, authorities)
 
 
-def create_routes(backend: Backend, *, open_enrolment: bool) -> FastAPI:
+def create_routes(
+    backend: Backend, *, open_enrolment: bool, where: Where = nowhere_else
+) -> FastAPI:
     """The routes without the gate: what the OpenAPI document describes."""
     app = FastAPI(
         title="Stillhouse",
@@ -44,6 +58,7 @@ def create_routes(backend: Backend, *, open_enrolment: bool) -> FastAPI:
     )
     app.state.backend = backend
     app.state.open_enrolment = open_enrolment
+    app.state.where = where
     for noun in NOUNS:
         app.include_router(noun.router)
     app.add_exception_handler(StillhouseError, failed)

@@ -5,23 +5,30 @@ commits them together); a call that a restart interrupts is repeated, which thei
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
 from actors.patience import call
+from actors.reading import ClientWork
 from actors.settings import VAULT, ActorSettings
 from stillhouse.decisions import Answer, Request
 from stillhouse.entities import Principal
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import Overloaded, StillhouseError
 from stillhouse.ids import shard_of
 from stillhouse.listing import Filters, Position
-from stillhouse.rows import DistillationJobRow
+from stillhouse.rows import DeadLetterRow, DistillationJobRow
 from stillhouse.vault import NameRow
 from stillhouse.wire.messages import TrustAnchors
 
 MANY = 10_000  # events of one story at once
+CALLS = 2  # of one actor at a time: one is decided while the other's commit waits for the disk
+BATCH = 500  # commands in one call
+MOST_WAITING = 10_000  # commands for one actor, in one replica
+MOST_OF_ONE = 1_000  # of those, from one client
+Letter = tuple[Request, "asyncio.Future[Answer]"]
+Send = Callable[[list[Request]], Awaitable[Sequence[Any]]]
 POLL_S = 0.1  # how often a shard is asked who changed, while anyone waits
 
 
@@ -30,10 +37,12 @@ class Backend(Protocol):
 
     anchors: TrustAnchors
     chunk_url: str
+    open_jobs: int | None  # that one client may have; None: any number
 
     async def apply(self, id: str, request: Request) -> Answer: ...
     async def vault(self, request: Request) -> Answer: ...
     async def rows(self, id: str, keys: Sequence[str]) -> dict[str, Any]: ...
+    async def work(self, client_id: str) -> ClientWork | None: ...
     async def vault_rows(self, keys: Sequence[str]) -> dict[str, Any]: ...
     async def story(
         self, id: str, after: int = 0, limit: int = MANY
@@ -41,6 +50,7 @@ class Backend(Protocol):
     async def jobs(
         self, filters: Filters, after: Position, limit: int
     ) -> list[DistillationJobRow]: ...
+    async def dead_letters(self, after: Position, limit: int) -> list[DeadLetterRow]: ...
     async def names(self, after: str, limit: int) -> list[NameRow]: ...
     async def newer(self, client_id: str, cursor: str, wait_s: float) -> str: ...
     async def build_progress(self, name: str) -> float: ...
@@ -56,6 +66,7 @@ class RayBackend:
     def __init__(self, settings: ActorSettings) -> None:
         self._settings = settings
         self.chunk_url = settings.chunk_url
+        self.open_jobs = settings.open_jobs
         self.anchors = TrustAnchors.model_validate_json(settings.public_keys.read_text())
         self._mailboxes: dict[str, Mailbox] = {}
         self._watches: dict[str, Watch] = {}
@@ -68,6 +79,10 @@ class RayBackend:
 
     async def rows(self, id: str, keys: Sequence[str]) -> dict[str, Any]:
         return await self._call(self._manager(id), "rows", list(keys))  # type: ignore[no-any-return]
+
+    async def work(self, client_id: str) -> ClientWork | None:
+        """A client's open jobs with what its device's work is made of; None for no client."""
+        return await self._call(self._manager(client_id), "work", client_id)  # type: ignore[no-any-return]
 
     async def vault_rows(self, keys: Sequence[str]) -> dict[str, Any]:
         return await self._call(VAULT, "rows", list(keys))  # type: ignore[no-any-return]
@@ -83,14 +98,13 @@ class RayBackend:
         asked = range(self._settings.shards)
         if filters.client_id is not None:
             asked = range(shard := shard_of(filters.client_id, self._settings.shards), shard + 1)
-        pages = await asyncio.gather(
-            *(
-                self._call(self._settings.manager(shard), "listing", filters, after, limit)
-                for shard in asked
-            )
-        )
-        rows = sorted(chain.from_iterable(pages), key=place_of, reverse=True)
-        return rows[:limit]
+        rows = await self._ask_all(asked, "listing", filters, after, limit)
+        return sorted(rows, key=place_of, reverse=True)[:limit]
+
+    async def dead_letters(self, after: Position, limit: int) -> list[DeadLetterRow]:
+        """Dead letters of all shards that wait for a replay, newest first."""
+        rows = await self._ask_all(range(self._settings.shards), "dead_letters", after, limit)
+        return sorted(rows, key=died_at, reverse=True)[:limit]
 
     async def names(self, after: str, limit: int) -> list[NameRow]:
         """Central models by name, those behind `after`."""
@@ -116,6 +130,12 @@ class RayBackend:
         names = [self._settings.manager(i) for i in range(self._settings.shards)]
         await asyncio.gather(*(self._call(name, "ready") for name in (*names, VAULT)))
 
+    async def _ask_all(self, shards: range, method: str, *arguments: Any) -> list[Any]:
+        """What these shards answer, one after another's."""
+        names = [self._settings.manager(shard) for shard in shards]
+        pages = await asyncio.gather(*(self._call(name, method, *arguments) for name in names))
+        return list(chain.from_iterable(pages))
+
     def _manager(self, id: str) -> str:
         return self._settings.manager(shard_of(id, self._settings.shards))
 
@@ -129,35 +149,61 @@ class RayBackend:
 
 
 class Mailbox:
-    """Commands on their way to one actor: one call in flight, all that waits goes in the next."""
+    """Commands on their way to one actor: at most two calls at a time, the rest waits its turn.
 
-    def __init__(self, send: Any) -> None:
+    Each call takes one command of every client in turn until it is full, so that a client with ten
+    thousand does not hold up another's first. More than is soon taken is not let in: Overloaded.
+    """
+
+    def __init__(self, send: Send) -> None:
         self._send = send
-        self._waiting: list[tuple[Request, asyncio.Future[Answer]]] = []
-        self._task: asyncio.Task[None] | None = None
+        self._waiting: dict[str, deque[Letter]] = {}  # by principal, whose turn is next comes first
+        self._count = 0
+        self._calls: set[asyncio.Task[None]] = set()
 
     async def apply(self, request: Request) -> Answer:
+        sender = request.principal.id
+        line = self._waiting.get(sender, ())
+        if self._count >= MOST_WAITING or len(line) >= MOST_OF_ONE:
+            raise Overloaded("too many commands are waiting")
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, answer))
-        if self._task is None:
-            self._task = asyncio.create_task(self._drain())
+        self._waiting.setdefault(sender, deque()).append((request, answer))
+        self._count += 1
+        if len(self._calls) < CALLS:
+            call = asyncio.create_task(self._drain())
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
         return await answer
 
     async def _drain(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
+        while batch := self._take():
             try:
                 answers = await self._send([request for request, _ in batch])
             except Exception as error:  # goes to every caller of the batch
                 answers = [error] * len(batch)
             for (_, future), answer in zip(batch, answers, strict=True):
                 settle(future, answer)
-        self._task = None
+
+    def _take(self) -> list[Letter]:
+        batch: list[Letter] = []
+        while self._waiting and len(batch) < BATCH:
+            sender = next(iter(self._waiting))
+            line = self._waiting.pop(sender)
+            batch.append(line.popleft())
+            if line:
+                self._waiting[sender] = line  # behind the others
+        self._count -= len(batch)
+        return batch
 
 
 def place_of(row: DistillationJobRow) -> Position:
     """Where a job stands in lists."""
     return Position(row.submitted_at, row.id)
+
+
+def died_at(row: DeadLetterRow) -> Position:
+    """Where a dead letter stands in their list."""
+    return Position(row.at, row.id)
 
 
 def settle(future: "asyncio.Future[Answer]", answer: Answer | BaseException) -> None:

@@ -1,5 +1,6 @@
-"""The API as a Ray Serve application: two stateless replicas behind one proxy."""
+"""The API as a Ray Serve application: two stateless replicas, behind a proxy or beside one."""
 
+import os
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,11 +9,11 @@ from ray.serve.context import _get_global_client as serve_client  # no public ca
 
 from actors.keyring import Keyring
 from actors.settings import ActorSettings
+from cluster.ingress import check_environment, check_running
 from serve_app.app import create_app
 from serve_app.backend import RayBackend
+from serve_app.doors import LOOPBACK, Doors, check_ingress
 from stillhouse.errors import Conflict, Forbidden
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class ApiSettings(BaseModel):
@@ -29,28 +30,44 @@ class ApiSettings(BaseModel):
     @property
     def url(self) -> str:
         """The base URL, as a client is told it."""
-        prefix = self.route_prefix.rstrip("/")
-        return f"http://{self.actors.host}:{self.actors.api_port}{prefix}"
+        return f"http://{self.actors.host}:{self.actors.api_port}{self.prefix}"
+
+    @property
+    def prefix(self) -> str:
+        return self.route_prefix.rstrip("/")
+
+    @property
+    def doors(self) -> Doors:
+        """Asks where it listens beside that."""
+        return Doors(self.name, self.url, self.prefix, self.actors)
 
 
 def check(settings: ApiSettings) -> None:
-    """Forbidden where anyone who reaches the port could enrol."""
+    """Forbidden where anyone who reaches the port could enrol, or nothing guards it."""
+    check_ingress(settings.actors)
     if settings.open_enrolment and settings.actors.host not in LOOPBACK:
         raise Forbidden("enrolment without tokens is for loopback alone: set open_enrolment=false")
 
 
 @serve.ingress()
 class Api:
-    """A replica: all it does is in the ASGI application that it builds at its start."""
+    """A replica: all it does is in the ASGI application that it builds at its start.
+
+    It refuses to start on a cluster that was made for another ingress.
+    """
 
     def __init__(self, settings: ApiSettings) -> None:
+        check_environment(settings.actors.ray_environment, os.environ)
         self._settings = settings
 
     def __serve_build_asgi_app__(self) -> Any:
-        actors, open_enrolment = self._settings.actors, self._settings.open_enrolment
-        find = Keyring(actors).find
+        settings, actors = self._settings, self._settings.actors
         api = create_app(
-            RayBackend(actors), find, actors.authorities, open_enrolment=open_enrolment
+            RayBackend(actors),
+            Keyring(actors).find,
+            actors.authorities,
+            open_enrolment=settings.open_enrolment,
+            where=settings.doors.urls,
         )
         return Mounted(api)
 
@@ -88,12 +105,14 @@ def app(args: ApiSettings) -> serve.Application:
 def run(settings: ApiSettings) -> str:
     """Deploy on the connected cluster and wait until it answers; the base URL.
 
-    Conflict where Serve runs already and listens elsewhere: it would ignore our port.
+    Conflict where Serve runs already and listens elsewhere, or the cluster was started for another
+    ingress: it would ignore ours.
     """
     wanted = (settings.actors.host, settings.actors.api_port)
     found = listener()
     if found not in (None, wanted):
         raise Conflict(f"Serve listens at {found} on this cluster already, not at {wanted}")
+    check_running(settings.actors.ray_environment)
     serve.start(http_options={"host": wanted[0], "port": wanted[1]})
     serve.run(app(settings), name=settings.name, route_prefix=settings.route_prefix)
     return settings.url

@@ -7,9 +7,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from serve_app.asking import ask, asked, backend, body_of, described, respond, row_of, show
-from serve_app.documents import OPEN, work_items
+from actors.reading import OpenJob
+from serve_app.asking import ask, asked, backend, body_of, described, respond, show, signed
+from serve_app.documents import work_items
 from stillhouse import decisions
+from stillhouse.authorization import authorize, owned
 from stillhouse.commands import (
     AddKeys,
     ConfirmEnrolment,
@@ -20,11 +22,11 @@ from stillhouse.commands import (
     RevokeKeys,
 )
 from stillhouse.enrolment import EnrolmentOffer, KeysInForce, Membership
-from stillhouse.entities import DistillationMetric, FamilyTable, Principal, Role
+from stillhouse.entities import DistillationMetric, Principal, Role
 from stillhouse.errors import Forbidden, NotFound
 from stillhouse.ids import client_hash, derived_id, principal_id
 from stillhouse.monitoring import MetricReceipt
-from stillhouse.rows import DistillationJobRow, KeyPair, PrincipalRow
+from stillhouse.rows import KeyPair
 from stillhouse.vault import table_key
 from stillhouse.wire.identity import PublicKeys, seal_challenge, verify_enrolment
 from stillhouse.wire.messages import (
@@ -133,32 +135,31 @@ async def work(
     cursor: Annotated[str, Query(max_length=64)] = "",
 ) -> Response:
     """What to do next. Waits up to `wait` seconds for something newer than `cursor`."""
-    await row_of(request, client_id, PrincipalRow, "read_work", lambda row: row.id)
+    who = signed(request).principal
+    authorize(who, "read_work")
+    owned(who, client_id, client_id)
     newer = await backend(request).newer(client_id, cursor, wait)
-    owner = (await backend(request).rows(client_id, [client_id]))[client_id]
-    rows = await backend(request).rows(client_id, owner.jobs)
-    jobs = [row for row in rows.values() if row.state in OPEN]
-    items = [item for job in jobs for item in await items_of(request, owner, job)]
+    found = await backend(request).work(client_id)
+    if found is None:
+        raise NotFound(f"no such id: {client_id[:80]!r}")
+    items = [item for each in found.jobs for item in await items_of(request, each)]
     return show(
         Work(
             client_id=client_id,
             server_time=time.time(),
             cursor=newer,
             items=tuple(items),
-            open_jobs=len(jobs),
+            open_jobs=found.owner.open_jobs,
         )
     )
 
 
-async def items_of(
-    request: Request, owner: PrincipalRow, job: DistillationJobRow
-) -> list[WorkItem]:
-    deliveries = await backend(request).rows(owner.id, job.deliveries[-1:])
-    table: FamilyTable | None = None
+async def items_of(request: Request, work: OpenJob) -> list[WorkItem]:
+    job, table = work.job, None
     if job.model is not None and not job.probes:
         key = table_key(job.model.family_digest)
         table = (await backend(request).vault_rows([key]))[key].table
-    return list(work_items(job, owner, tuple(deliveries.values()), table))
+    return list(work_items(work, table))
 
 
 @router.post(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from stillhouse.brief import held_chunks
+from actors.reading import OpenJob
 from stillhouse.entities import (
     BehaviourRecipe,
     CentralModel,
@@ -13,9 +13,10 @@ from stillhouse.entities import (
     WeightsRecipe,
 )
 from stillhouse.jobs import Job, Kind, State
-from stillhouse.rounds import round_of
-from stillhouse.rows import DeliveryRow, DistillationJobRow, PrincipalRow
+from stillhouse.rounds import acknowledged, round_of
+from stillhouse.rows import DeadLetterRow, DeliveryRow, DistillationJobRow
 from stillhouse.wire.messages import (
+    DeadLetter,
     FetchWork,
     GraphNode,
     JobStatus,
@@ -27,8 +28,6 @@ from stillhouse.wire.messages import (
     WorkItem,
 )
 
-OPEN = (JobState.ACCEPTED, JobState.RUNNING)
-
 
 def job_status(job: DistillationJobRow, deliveries: Sequence[DeliveryRow]) -> JobStatus:
     """All that is known of a job."""
@@ -38,7 +37,7 @@ def job_status(job: DistillationJobRow, deliveries: Sequence[DeliveryRow]) -> Jo
         graph=tuple(graph_node(node) for node in job.graph.values()),
         plan=job.plans[-1] if job.plans else None,
         plans=job.plans,
-        transfers=transfer_progress(deliveries),
+        transfers=transfer_progress(job, deliveries),
         metrics=job.metrics,
         metrics_after_verdict=job.kept_metrics,
         follows=job.follows,
@@ -46,6 +45,18 @@ def job_status(job: DistillationJobRow, deliveries: Sequence[DeliveryRow]) -> Jo
         judgement=job.judgement,
         verdict=job.verdict,
         why=job.why,
+    )
+
+
+def dead_letter(row: DeadLetterRow) -> DeadLetter:
+    return DeadLetter(
+        id=row.id,
+        client_id=row.client_id,
+        job_id=row.job_id,
+        node=row.node,
+        attempts=row.attempt,
+        error=row.error,
+        at=row.at,
     )
 
 
@@ -61,9 +72,13 @@ def graph_node(node: Job) -> GraphNode:
     )
 
 
-def transfer_progress(deliveries: Sequence[DeliveryRow]) -> TransferProgress:
+def transfer_progress(
+    job: DistillationJobRow, deliveries: Sequence[DeliveryRow]
+) -> TransferProgress:
     every = list(chain.from_iterable(each.chunks for each in deliveries))
-    done = list(chain.from_iterable(each.chunks[: each.acknowledged] for each in deliveries))
+    done = [
+        chunk for each in deliveries for chunk in each.chunks[: acknowledged(job.graph, each.round)]
+    ]
     return TransferProgress(
         chunks=len(every),
         chunks_acknowledged=len(done),
@@ -72,13 +87,9 @@ def transfer_progress(deliveries: Sequence[DeliveryRow]) -> TransferProgress:
     )
 
 
-def work_items(
-    job: DistillationJobRow,
-    owner: PrincipalRow,
-    deliveries: Sequence[DeliveryRow],
-    table: FamilyTable | None,
-) -> Iterable[WorkItem]:
+def work_items(work: OpenJob, table: FamilyTable | None) -> Iterable[WorkItem]:
     """What the device can do for this job now; `table` only where a probe waits."""
+    job = work.job
     if job.state is not JobState.RUNNING or job.model is None:
         return
     card = model_card(job.model)
@@ -89,9 +100,9 @@ def work_items(
             case Kind.PROBE if table is not None:
                 yield probe_work(job, node, card, table)
             case Kind.TRANSFER:
-                yield fetch_work(job, node, deliveries)
+                yield fetch_work(work, node)
             case Kind.TRAIN:
-                yield train_work(job, node, card, owner, deliveries)
+                yield train_work(work, node, card)
             case Kind.MEASURE:
                 yield measure_work(job, node, card)
 
@@ -120,30 +131,26 @@ def probe_work(
     )
 
 
-def fetch_work(job: DistillationJobRow, node: Job, deliveries: Sequence[DeliveryRow]) -> FetchWork:
-    delivery = deliveries[-1]
+def fetch_work(work: OpenJob, node: Job) -> FetchWork:
+    delivery = work.delivery
+    assert delivery is not None  # noqa: S101  a transfer is one of a delivery's
     return FetchWork(
-        job_id=job.id,
+        job_id=work.job.id,
         node=node.id,
         attempt=node.attempt,
         delivery_id=delivery.id,
         profile_id=delivery.profile_id,
         version=delivery.version,
-        next_chunk=delivery.acknowledged,
+        next_chunk=acknowledged(work.job.graph, delivery.round),
     )
 
 
-def train_work(
-    job: DistillationJobRow,
-    node: Job,
-    card: ModelCard,
-    owner: PrincipalRow,
-    deliveries: Sequence[DeliveryRow],
-) -> TrainWork:
+def train_work(work: OpenJob, node: Job, card: ModelCard) -> TrainWork:
     """Names all chunks of the student, those of the latest delivery that still come included."""
+    job = work.job
     plan = job.plans[round_of(node.id) - 1]
-    coming = chain.from_iterable(delivery.chunks for delivery in deliveries)
-    known = {chunk.recipe: chunk for chunk in (*coming, *held_chunks(job, owner))}
+    coming = work.delivery.chunks if work.delivery else ()
+    known = {chunk.recipe: chunk for chunk in (*coming, *work.held)}
     needed = [known[recipe] for recipe in plan.chunks if recipe in known]
     return TrainWork(
         job_id=job.id,

@@ -45,7 +45,15 @@ class Story(Entity):
 async def submit(request: Request, job: JobRequest = body_of(JobRequest)) -> Response:
     """Accepted even before the central model is there: the job then waits for it."""
     id = derived_id("job", job.client_id, signed(request).nonce)
-    command = Submit(id, job.client_id, job.central_model_version, job.edge_model_profile_id)
+    command = Submit(
+        id,
+        job.client_id,
+        job.central_model_version,
+        job.edge_model_profile_id,
+        job.priority,
+        job.deadline_s,
+        backend(request).open_jobs,
+    )
     answer = await backend(request).apply(job.client_id, asked(request, command))
     return respond(answer, Location=f"/distillation_jobs/{answer.document['id']}/status")
 

@@ -15,7 +15,7 @@ SIGNED = {
     "name": "Signature",
     "description": "RFC 9421, Ed25519, tag stillhouse; Signature-Input beside it",
 }
-OPEN_PATHS = ("/healthz", "/readyz", "/trust_anchors", "/enrolments")
+OPEN_PATHS = ("/healthz", "/readyz", "/endpoints", "/trust_anchors", "/enrolments")
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from serve_app.backend import Backend
-from serve_app.documents import OPEN
 from stillhouse.entities import Verdict
 from stillhouse.events import (
     EVENTS,
@@ -13,15 +12,19 @@ from stillhouse.events import (
     JobClosed,
     JobFollowed,
     JobMoved,
+    JobReopened,
     JobsAdded,
     JobSubmitted,
     Judged,
+    LetterDied,
     MetricKept,
     MetricReported,
     ModelResolved,
     PlanMade,
 )
-from stillhouse.jobs import Move, State
+from stillhouse.jobs import ON_CLUSTER, Move, State
+from stillhouse.listing import OPEN
+from stillhouse.rounds import kind_of
 from stillhouse.rows import DistillationJobRow
 from stillhouse.wire.messages import StoryEvent
 
@@ -29,9 +32,10 @@ PAGE = 200  # events read at once
 KEEP_ALIVE_S = 15.0
 AFTER = {  # the state that a move leads to
     Move.RELEASE: State.READY,
+    Move.QUEUE: State.READY,
+    Move.REPLAY: State.READY,
     Move.START: State.RUNNING,
     Move.OFFER: State.WAITING_CLIENT,
-    Move.RENEW: State.WAITING_CLIENT,
     Move.SUCCEED: State.SUCCEEDED,
     Move.RETRY: State.READY,
     Move.FAIL: State.FAILED,
@@ -55,11 +59,17 @@ def told(sequence: int, at: float, data: bytes) -> StoryEvent:
 
 def state_after(event: Any) -> str | None:
     match event:
-        case JobMoved(move=move):
-            return AFTER[move]
+        case JobMoved():
+            return moved_to(event)
         case JobClosed(state=state):
             return state
     return None
+
+
+def moved_to(event: JobMoved) -> State:
+    if event.move is Move.RENEW:
+        return State.RUNNING if kind_of(event.node) in ON_CLUSTER else State.WAITING_CLIENT
+    return AFTER[event.move]
 
 
 def words(event: Any) -> str:
@@ -72,7 +82,7 @@ def words(event: Any) -> str:
         case JobsAdded(jobs=jobs):
             return "adds " + ", ".join(job.id for job in jobs)
         case JobMoved():
-            return f"{event.node} is {AFTER[event.move]}: {event.cause}"
+            return f"{event.node} is {moved_to(event)}: {event.cause}"
         case Calibrated(probes=probes):
             return f"knows the latency of {len(probes)} networks on this device"
         case PlanMade(plan=plan):
@@ -87,6 +97,10 @@ def words(event: Any) -> str:
             )
         case JobFollowed():
             return f"opens {event.by}: {event.why}"
+        case LetterDied(letter=letter):
+            return f"dead letter {letter.id}: {letter.node} failed {letter.attempt} times"
+        case JobReopened():
+            return f"dead letter {event.letter_id} is replayed by {event.by}"
         case Judged(verdict=verdict):
             return judged(verdict)
         case JobClosed():

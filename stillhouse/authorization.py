@@ -10,6 +10,7 @@ ANYONE = frozenset(Role)
 DEVICE = frozenset({Role.CLIENT})
 DEVICE_AND_OPERATOR = frozenset({Role.CLIENT, Role.OPERATOR})
 OWNERS = frozenset({Role.OWNER})
+OPERATORS = frozenset({Role.OPERATOR})
 CLUSTER = frozenset({Role.SYSTEM})
 
 ROLES: dict[str, frozenset[Role]] = {
@@ -23,6 +24,7 @@ ROLES: dict[str, frozenset[Role]] = {
     "DeleteProfile": DEVICE_AND_OPERATOR,
     "Submit": DEVICE_AND_OPERATOR,
     "Cancel": DEVICE_AND_OPERATOR,
+    "ReplayDeadLetter": OPERATORS,
     "ReportProbes": DEVICE,
     "ReportProgress": DEVICE,
     "ReportMetrics": DEVICE,
@@ -31,6 +33,8 @@ ROLES: dict[str, frozenset[Role]] = {
     "Announce": CLUSTER,
     "Arrive": CLUSTER,
     "MoveCursor": CLUSTER,
+    "Start": CLUSTER,
+    "RenewEffect": CLUSTER,
     "Planned": CLUSTER,
     "Compressed": CLUSTER,
     "Decided": CLUSTER,
@@ -47,6 +51,7 @@ ROLES: dict[str, frozenset[Role]] = {
     "read_client": DEVICE_AND_OPERATOR,
     "read_model": frozenset({Role.CLIENT, Role.OWNER, Role.OPERATOR}),
     "read_work": DEVICE,
+    "read_dead_letters": OPERATORS,
     "read_delivery": DEVICE,
 }
 

@@ -4,6 +4,7 @@ The brief is a value: the same brief gives the same plan, on every attempt and o
 """
 
 import hashlib
+from collections.abc import Iterable, Mapping
 
 from stillhouse.entities import (
     CentralModel,
@@ -15,7 +16,8 @@ from stillhouse.entities import (
 )
 from stillhouse.jobs import Job
 from stillhouse.planner import PlanInput
-from stillhouse.rows import DistillationJobRow, PrincipalRow
+from stillhouse.rounds import acknowledged
+from stillhouse.rows import DeliveryRow, DistillationJobRow, PrincipalRow
 from stillhouse.schedule import MAX_ROUNDS
 
 
@@ -36,7 +38,11 @@ class CompressOrder(Entity):
 
 
 def plan_input(
-    job: DistillationJobRow, owner: PrincipalRow, table: FamilyTable, round: int
+    job: DistillationJobRow,
+    owner: PrincipalRow,
+    held: tuple[KnowledgeChunk, ...],
+    table: FamilyTable,
+    round: int,
 ) -> PlanInput:
     """What `plan` (of the next round) and `judge` (of this one) read of a job and its device."""
     model = _model(job)
@@ -48,7 +54,7 @@ def plan_input(
         probes=job.probes,
         reports=job.metrics,
         inherited=tuple(report for report in job.inherited if report.student in students),
-        held=tuple(chunk.recipe for chunk in held_chunks(job, owner)),
+        held=tuple(chunk.recipe for chunk in held),
         public_windows=windows,
         round=round,
         next_action=job.judgement.next_action if job.judgement else None,
@@ -58,7 +64,11 @@ def plan_input(
 
 
 def compress_order(
-    job: DistillationJobRow, owner: PrincipalRow, node: Job, previous_manifest: str | None
+    job: DistillationJobRow,
+    owner: PrincipalRow,
+    held: tuple[KnowledgeChunk, ...],
+    node: Job,
+    previous_manifest: str | None,
 ) -> CompressOrder:
     """What the chunk server needs for the delivery of the job's latest plan."""
     return CompressOrder(
@@ -70,16 +80,29 @@ def compress_order(
         profile=job.profile,
         model=_model(job),
         plan=job.plans[-1],
-        held=held_chunks(job, owner),
+        held=held,
         version=owner.manifest_versions.get(job.profile.id, 0) + 1,
         previous_manifest=previous_manifest,
     )
 
 
-def held_chunks(job: DistillationJobRow, owner: PrincipalRow) -> tuple[KnowledgeChunk, ...]:
-    """Chunks of this job's family that the device acknowledged, in this job or an earlier one."""
-    family = _model(job).family_digest
-    return tuple(held.chunk for held in owner.held if held.family_digest == family)
+def family_deliveries(job: DistillationJobRow, owner: PrincipalRow) -> tuple[str, ...]:
+    """Ids of all that was ever delivered to the client of this job's family, in order."""
+    return owner.deliveries.get(_model(job).family_digest, ())
+
+
+def held_chunks(
+    deliveries: Iterable[DeliveryRow], jobs: Mapping[str, DistillationJobRow]
+) -> tuple[KnowledgeChunk, ...]:
+    """What the device holds of these deliveries: the chunks that it acknowledged.
+
+    `jobs` are those that the deliveries belong to, by id.
+    """
+    return tuple(
+        chunk
+        for delivery in deliveries
+        for chunk in delivery.chunks[: acknowledged(jobs[delivery.job_id].graph, delivery.round)]
+    )
 
 
 def seed_of(job_id: str) -> int:

@@ -1,6 +1,7 @@
 """Frozen dataclasses to bytes and back, `ClassName {json}`, for a closed set of classes."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, get_type_hints
 
 from pydantic import Base64UrlBytes, TypeAdapter
 
@@ -11,9 +12,14 @@ class Codec:
     """Encodes instances of `classes` alone; decoding validates each field, nothing is unpickled."""
 
     def __init__(self, *classes: type) -> None:
+        self._classes = classes
         self._adapters: dict[str, TypeAdapter[Any]] = {
             cls.__name__: TypeAdapter(cls) for cls in classes
         }
+
+    def first_fields(self) -> Mapping[type, str]:
+        """The name of each class's first field."""
+        return {cls: next(iter(get_type_hints(cls))) for cls in self._classes}
 
     def encode(self, value: Any) -> bytes:
         name = type(value).__name__

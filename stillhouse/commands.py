@@ -7,9 +7,11 @@ effects, feed and clock.
 from dataclasses import dataclass
 
 from stillhouse.entities import (
+    DEADLINE_S,
     CentralModel,
     DistillationMetric,
     Plan,
+    Priority,
     ProbeResult,
     ProfileSpec,
     Role,
@@ -76,11 +78,19 @@ class Submit:
     client_id: str
     central_model_version: str
     profile_id: str
+    priority: Priority = Priority.NORMAL
+    deadline_s: float = DEADLINE_S  # from now on
+    quota: int | None = None  # open jobs that the client may have
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
     job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayDeadLetter:
+    letter_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +157,25 @@ class MoveCursor:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """A ready node's turn on the cluster has come."""
+
+    job_id: str
+    node: str
+    attempt: int  # the one that starts
+
+
+@dataclass(frozen=True, slots=True)
+class RenewEffect:
+    """An effect goes on: its lease begins anew."""
+
+    job_id: str
+    node: str
+    attempt: int
+    progress: str
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
     job_id: str
     node: str
@@ -180,7 +209,7 @@ class EffectFailed:
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """A lease is over (`node`), or the distillation job's deadline (`node` empty)."""
+    """A lease or pause is over (`node`), or the distillation job's deadline (`node` empty)."""
 
     job_id: str
     node: str

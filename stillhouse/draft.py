@@ -5,72 +5,91 @@ one another by themselves (a child is released, started, offered; what stands be
 skipped) are written here, once.
 """
 
-from collections import ChainMap
 from collections.abc import Callable
 from typing import Any
 
 from stillhouse import jobs
-from stillhouse.decisions import Answer, Decision, Effect
+from stillhouse.decisions import Answer, Decision, Effect, Index, Overlay
 from stillhouse.entities import JobState, Verdict
 from stillhouse.events import JobClosed, JobMoved, JobsAdded
-from stillhouse.evolve import Changes, evolve
-from stillhouse.jobs import ON_CLUSTER, Job, Move
+from stillhouse.evolve import Changes, evolve, index
+from stillhouse.jobs import ON_DEVICE, Job, Move
 from stillhouse.rows import DistillationJobRow, Rows, get
-from stillhouse.schedule import lease_s
+from stillhouse.schedule import lease_s, pause_s
 
 
 class Draft:
     """Collects events; `rows` is what they make of the given rows."""
 
     def __init__(
-        self, rows: Rows, now: float, evolve: Callable[[Rows, Any], Changes] = evolve
+        self,
+        rows: Rows,
+        now: float,
+        evolve: Callable[[Rows, Any], Changes] = evolve,
+        index: Callable[[Rows, Any, Index], None] = index,
     ) -> None:
-        self._evolve = evolve
-        self._changed: dict[str, Any] = {}
-        self.rows: Rows = ChainMap(self._changed, rows)  # type: ignore[arg-type]  # read only
+        self._evolve, self._index_of = evolve, index
+        self._index = Index()
+        self.rows = Overlay(rows)
         self.now = now
         self.events: list[Any] = []
         self.effects: list[Effect] = []
 
     def emit(self, event: Any) -> None:
-        self._changed.update(self._evolve(self.rows, event))
+        self.rows.update(self._evolve(self.rows, event))
+        self._index_of(self.rows, event, self._index)
         self.events.append(event)
 
     def decision(self, answer: Answer) -> Decision:
-        return Decision(tuple(self.events), tuple(self.effects), answer)
+        return Decision(
+            tuple(self.events), tuple(self.effects), answer, dict(self.rows), self._index
+        )
 
     def job(self, id: str) -> DistillationJobRow:
         return get(self.rows, id, DistillationJobRow)
 
     def add(self, job_id: str, new: tuple[Job, ...]) -> None:
         self.emit(JobsAdded(job_id, new))
-        self.advance(job_id)
+        for job in new:
+            if jobs.released(self.job(job_id).graph, job):
+                self._release(job_id, job)
 
     def move(self, job_id: str, node: str, move: Move, cause: str) -> None:
+        """Move a node, and all that follows by itself."""
         self._move(job_id, node, move, cause)
-        self.advance(job_id)
+        if move is Move.SUCCEED:
+            for job in jobs.releasable(self.job(job_id).graph, node):
+                self._release(job_id, job)
+        elif move is Move.FAIL:
+            while below := list(jobs.doomed(self.job(job_id).graph)):
+                for job in below:
+                    self._move(job_id, job.id, Move.SKIP, "a job that it depends on failed")
 
-    def advance(self, job_id: str) -> None:
-        """All moves that follow by themselves, until none is left."""
-        while waiting := list(jobs.releasable(self.job(job_id).graph)):
-            for job in waiting:
-                self._move(job_id, job.id, Move.RELEASE, _after(job))
-                self.begin(job_id, job.id, _after(job))
-        while below := list(jobs.doomed(self.job(job_id).graph)):
-            for job in below:
-                self._move(job_id, job.id, Move.SKIP, "a job that it depends on failed")
+    def _release(self, job_id: str, job: Job) -> None:
+        """It waits for nothing: on the cluster for its turn, a device is offered it at once."""
+        cause = "after " + ", ".join(job.parents)
+        self._move(job_id, job.id, Move.RELEASE, cause)
+        if job.kind in ON_DEVICE:
+            self.offer(job_id, job, cause)
 
-    def begin(self, job_id: str, node: str, cause: str) -> None:
-        """Start a ready job on the cluster, or offer it to the device."""
-        job = self.job(job_id).graph[node]
-        on_cluster = job.kind in ON_CLUSTER
-        self._move(job_id, node, Move.START if on_cluster else Move.OFFER, cause, lease_s(job))
-        if on_cluster:
-            self.effects.append(Effect(job_id, node, job.kind, job.attempt + 1))
+    def offer(self, job_id: str, job: Job, cause: str) -> None:
+        self._move(job_id, job.id, Move.OFFER, cause, lease_s(job))
 
-    def renew(self, job_id: str, node: str, cause: str) -> None:
-        job = self.job(job_id).graph[node]
-        self._move(job_id, node, Move.RENEW, cause, lease_s(job))
+    def start(self, job_id: str, job: Job) -> None:
+        """Its turn has come: the effect starts once this is committed."""
+        self._move(job_id, job.id, Move.START, "its turn", lease_s(job))
+        self.effects.append(Effect(job_id, job.id, job.kind, job.attempt + 1))
+
+    def renew(self, job_id: str, job: Job, cause: str) -> None:
+        self._move(job_id, job.id, Move.RENEW, cause, lease_s(job))
+
+    def retry(self, job_id: str, job: Job, cause: str) -> None:
+        """The next attempt: of a device at once, of the cluster after a pause."""
+        if job.kind in ON_DEVICE:
+            self._move(job_id, job.id, Move.RETRY, cause)
+            self.offer(job_id, job, cause)
+        else:
+            self._move(job_id, job.id, Move.RETRY, cause, pause_s(job))
 
     def close(self, job_id: str, state: JobState, why: str, verdict: Verdict | None = None) -> None:
         """End the distillation job: nothing of it stays open."""
@@ -79,11 +98,7 @@ class Draft:
         self.emit(JobClosed(job_id, state, verdict, why))
 
     def _move(
-        self, job_id: str, node: str, move: Move, cause: str, lease: float | None = None
+        self, job_id: str, node: str, move: Move, cause: str, lasts: float | None = None
     ) -> None:
-        until = None if lease is None else self.now + lease
+        until = None if lasts is None else self.now + lasts
         self.emit(JobMoved(job_id, node, move, cause, self.now, until))
-
-
-def _after(job: Job) -> str:
-    return "after " + ", ".join(job.parents) if job.parents else "nothing to wait for"

@@ -48,6 +48,18 @@ class Role(StrEnum):
     SYSTEM = "system"  # the cluster's own effects; never comes in over HTTP
 
 
+DEADLINE_S = 7 * 86400.0  # of a distillation job, unless it asks for another
+LONGEST_DEADLINE_S = 90 * 86400.0
+
+
+class Priority(StrEnum):
+    """How often a job's effects are served while others wait for the cluster, too."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
 class Principal(Entity):
     """Who asks: a verified identity and its role."""
 
@@ -365,6 +377,7 @@ class DistillationJob(Entity):
     verdict: Verdict | None
     submitted_at: float = Field(description="seconds since the epoch")
     deadline: float = Field(description="seconds since the epoch")
+    priority: Priority = Priority.NORMAL
     follows: str | None = Field(
         default=None, description="the job whose student no longer held the profile"
     )

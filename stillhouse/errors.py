@@ -14,6 +14,7 @@ StillhouseError
 │   │   └── AckMismatch         the ack does not prove that the sealed chunk was opened
 │   ├── PreconditionFailed      If-Match does not name the current revision
 │   ├── PreconditionRequired    a change of a profile needs If-Match
+│   ├── QuotaExceeded           the client has as many open jobs as it may have
 │   ├── TransferClosed          an earlier chunk has not been acknowledged yet
 │   ├── Gone                    the job or delivery is over
 │   ├── TooLarge                a body above its cap
@@ -21,8 +22,10 @@ StillhouseError
 │   ├── TooSlow                 a body that did not arrive before its deadline
 │   └── UnsupportedFormat       an artefact in a format that could run code, or that we don't read
 ├── Unavailable                 try again later; nothing was acknowledged
+│   ├── Overloaded              more is waiting than is taken in
 │   ├── JournalUnavailable      the journal could not commit
 │   └── Fenced                  another writer owns the journal's epoch now
+├── Defect                      a bug of ours; nothing of this command happened
 ├── VerificationFailed          bytes that are not what their digest, key or signature says
 └── JournalMissing              a shard never starts on a journal that was not initialised
 
@@ -75,6 +78,9 @@ class PreconditionFailed(Refusal): ...
 class PreconditionRequired(Refusal): ...
 
 
+class QuotaExceeded(Refusal): ...
+
+
 class TransferClosed(Refusal): ...
 
 
@@ -97,10 +103,17 @@ class Unavailable(StillhouseError):
     """Not now; the caller may try again, nothing was acknowledged."""
 
 
+class Overloaded(Unavailable): ...
+
+
 class JournalUnavailable(Unavailable): ...
 
 
 class Fenced(Unavailable): ...
+
+
+class Defect(StillhouseError):
+    """What a rule raised that it should not have: told to this command's caller alone."""
 
 
 class VerificationFailed(StillhouseError): ...

@@ -1,6 +1,7 @@
 """What has happened, as a shard journals it; the first field names whose story it belongs to."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from stillhouse.codec import Codec
 from stillhouse.entities import (
@@ -9,11 +10,12 @@ from stillhouse.entities import (
     EdgeModelProfile,
     JobState,
     Plan,
+    Priority,
     ProbeResult,
     Verdict,
 )
 from stillhouse.jobs import Job, Move
-from stillhouse.rows import DeliveryRow, EnrolmentRow, KeyPair, PrincipalRow
+from stillhouse.rows import DeadLetterRow, DeliveryRow, EnrolmentRow, KeyPair, PrincipalRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class JobSubmitted:
     deadline: float
     follows: str | None = None
     inherited: tuple[DistillationMetric, ...] = ()
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +80,15 @@ class JobsAdded:
     jobs: tuple[Job, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class JobMoved:
+class JobMoved(NamedTuple):
+    """A transition: one job of the graph changed its state. By far the most frequent event."""
+
     job_id: str
     node: str
     move: Move
     cause: str
     at: float
-    lease_until: float | None = None  # with START, OFFER and RENEW
+    until: float | None = None  # of a lease (START, OFFER, RENEW) or of a pause (RETRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +111,8 @@ class DeliveryOpened:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkAcknowledged:
-    delivery_id: str
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
 class StudentInstalled:
+    job_id: str
     delivery_id: str
     report_digest: str
 
@@ -158,6 +157,25 @@ class JobClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class LetterDied:
+    """An effect failed for good: a dead letter."""
+
+    job_id: str
+    letter: DeadLetterRow
+
+
+@dataclass(frozen=True, slots=True)
+class JobReopened:
+    """An operator replays a dead letter: the job goes on where it failed."""
+
+    job_id: str
+    letter_id: str
+    by: str
+    at: float
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModelAnnounced:
     name: str
     model: CentralModel
@@ -190,13 +208,14 @@ EVENTS = Codec(
     Calibrated,
     PlanMade,
     DeliveryOpened,
-    ChunkAcknowledged,
     StudentInstalled,
     MetricReported,
     MetricKept,
     JobFollowed,
     Judged,
     JobClosed,
+    LetterDied,
+    JobReopened,
     ModelAnnounced,
     AliasSet,
     CursorMoved,

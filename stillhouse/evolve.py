@@ -1,19 +1,18 @@
 """What each event makes of a shard's rows, and of its index tables. Replay runs this alone.
 
 `evolve` never refuses: an event has happened. It returns the rows that changed (None deletes one).
+`index` notes which entries of the index tables begin and end with it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from stillhouse import jobs
-from stillhouse.decisions import Effect, Index
+from stillhouse.decisions import Deadline, Effect, Index, Ready
 from stillhouse.entities import JobState
 from stillhouse.events import (
     AliasSet,
     Calibrated,
-    ChunkAcknowledged,
     CursorMoved,
     DeliveryOpened,
     Enrolled,
@@ -21,11 +20,13 @@ from stillhouse.events import (
     JobClosed,
     JobFollowed,
     JobMoved,
+    JobReopened,
     JobsAdded,
     JobSubmitted,
     Judged,
     KeysAdded,
     KeysRevoked,
+    LetterDied,
     MetricKept,
     MetricReported,
     ModelAnnounced,
@@ -35,22 +36,23 @@ from stillhouse.events import (
     ProfileStored,
     StudentInstalled,
 )
-from stillhouse.jobs import OVER, Kind, Move, State
+from stillhouse.jobs import ON_CLUSTER, ON_DEVICE, OVER, Move, State
 from stillhouse.listing import Listing
 from stillhouse.rows import (
     CURSOR,
     CatalogueRow,
     CursorRow,
-    DeliveryRow,
+    DeadLetterRow,
     DistillationJobRow,
-    HeldChunk,
     PrincipalRow,
     ProfileRow,
     Rows,
     catalogue_key,
+    changed,
     find,
     get,
 )
+from stillhouse.schedule import TURN
 
 Changes = Mapping[str, Any]
 KEPT_METRICS = 100  # of one job after its verdict: older ones are in its story alone
@@ -69,7 +71,7 @@ def _enrolment_opened(_: Rows, event: EnrolmentOpened) -> Changes:
 def _enrolled(rows: Rows, event: Enrolled) -> Changes:
     enrolment = rows[event.enrolment_id]
     return {
-        event.enrolment_id: replace(enrolment, confirmed=True),
+        event.enrolment_id: changed(enrolment, confirmed=True),
         event.principal_id: event.principal,
     }
 
@@ -77,13 +79,13 @@ def _enrolled(rows: Rows, event: Enrolled) -> Changes:
 def _keys_added(rows: Rows, event: KeysAdded) -> Changes:
     owner = get(rows, event.client_id, PrincipalRow)
     keys = (*owner.keys, event.keys)
-    return {owner.id: replace(owner, keys=keys, keys_given=event.keys.number)}
+    return {owner.id: changed(owner, keys=keys, keys_given=event.keys.number)}
 
 
 def _keys_revoked(rows: Rows, event: KeysRevoked) -> Changes:
     owner = get(rows, event.client_id, PrincipalRow)
     left = tuple(pair for pair in owner.keys if pair.number != event.number)
-    return {owner.id: replace(owner, keys=left)}
+    return {owner.id: changed(owner, keys=left)}
 
 
 def _profile_stored(rows: Rows, event: ProfileStored) -> Changes:
@@ -91,22 +93,20 @@ def _profile_stored(rows: Rows, event: ProfileStored) -> Changes:
     owner = get(rows, profile.client_id, PrincipalRow)
     old = find(rows, profile.id, ProfileRow)
     if old is not None:
-        return {profile.id: replace(old, profile=profile)}
+        return {profile.id: changed(old, profile=profile)}
     return {
         profile.id: ProfileRow(profile),
-        owner.id: replace(owner, profiles=(*owner.profiles, profile.id)),
+        owner.id: changed(owner, profiles=(*owner.profiles, profile.id)),
     }
 
 
 def _profile_deleted(rows: Rows, event: ProfileDeleted) -> Changes:
     owner = get(rows, event.client_id, PrincipalRow)
     left = tuple(id for id in owner.profiles if id != event.profile_id)
-    return {event.profile_id: None, owner.id: replace(owner, profiles=left)}
+    return {event.profile_id: None, owner.id: changed(owner, profiles=left)}
 
 
 def _submitted(rows: Rows, event: JobSubmitted) -> Changes:
-    owner = get(rows, event.client_id, PrincipalRow)
-    profile = get(rows, event.profile.id, ProfileRow)
     return {
         event.job_id: DistillationJobRow(
             event.job_id,
@@ -115,16 +115,26 @@ def _submitted(rows: Rows, event: JobSubmitted) -> Changes:
             event.profile,
             event.at,
             event.deadline,
+            event.priority,
             inherited=event.inherited,
             follows=event.follows,
         ),
-        owner.id: replace(owner, jobs=(*owner.jobs, event.job_id)),
-        profile.profile.id: replace(profile, open_jobs=(*profile.open_jobs, event.job_id)),
+        **_opened(rows, event.client_id, event.profile.id),
+    }
+
+
+def _opened(rows: Rows, client_id: str, profile_id: str, jobs: int = 1) -> Changes:
+    """Client and profile, with so many more open jobs."""
+    owner = get(rows, client_id, PrincipalRow)
+    profile = get(rows, profile_id, ProfileRow)
+    return {
+        owner.id: changed(owner, open_jobs=owner.open_jobs + jobs),
+        profile_id: changed(profile, open_jobs=profile.open_jobs + jobs),
     }
 
 
 def _job(rows: Rows, id: str, **changes: Any) -> Changes:
-    return {id: replace(get(rows, id, DistillationJobRow), **changes)}
+    return {id: changed(get(rows, id, DistillationJobRow), **changes)}
 
 
 def _resolved(rows: Rows, event: ModelResolved) -> Changes:
@@ -133,13 +143,13 @@ def _resolved(rows: Rows, event: ModelResolved) -> Changes:
 
 def _jobs_added(rows: Rows, event: JobsAdded) -> Changes:
     job = get(rows, event.job_id, DistillationJobRow)
-    return {job.id: replace(job, graph=jobs.add(job.graph, event.jobs))}
+    return {job.id: changed(job, graph=jobs.add(job.graph, event.jobs))}
 
 
 def _job_moved(rows: Rows, event: JobMoved) -> Changes:
     job = get(rows, event.job_id, DistillationJobRow)
-    graph = jobs.move(job.graph, event.node, event.move, event.cause, event.at)
-    return {job.id: replace(job, graph=graph)}
+    graph = jobs.move(job.graph, event.node, event.move, event.cause, event.at, event.until)
+    return {job.id: changed(job, graph=graph)}
 
 
 def _calibrated(rows: Rows, event: Calibrated) -> Changes:
@@ -147,14 +157,14 @@ def _calibrated(rows: Rows, event: Calibrated) -> Changes:
     owner = get(rows, job.client_id, PrincipalRow)
     known = {**owner.calibrations, event.calibration: event.probes}
     return {
-        job.id: replace(job, probes=event.probes),
-        owner.id: replace(owner, calibrations=known),
+        job.id: changed(job, probes=event.probes),
+        owner.id: changed(owner, calibrations=known),
     }
 
 
 def _plan_made(rows: Rows, event: PlanMade) -> Changes:
     job = get(rows, event.job_id, DistillationJobRow)
-    return {job.id: replace(job, plans=(*job.plans, event.plan))}
+    return {job.id: changed(job, plans=(*job.plans, event.plan))}
 
 
 def _delivery_opened(rows: Rows, event: DeliveryOpened) -> Changes:
@@ -162,44 +172,37 @@ def _delivery_opened(rows: Rows, event: DeliveryOpened) -> Changes:
     job = get(rows, event.job_id, DistillationJobRow)
     owner = get(rows, delivery.client_id, PrincipalRow)
     versions = {**owner.manifest_versions, delivery.profile_id: delivery.version}
+    family = delivery.family_digest
+    deliveries = {**owner.deliveries, family: (*owner.deliveries.get(family, ()), delivery.id)}
     return {
         delivery.id: delivery,
-        job.id: replace(job, deliveries=(*job.deliveries, delivery.id)),
-        owner.id: replace(owner, manifest_versions=versions),
-    }
-
-
-def _acknowledged(rows: Rows, event: ChunkAcknowledged) -> Changes:
-    delivery = get(rows, event.delivery_id, DeliveryRow)
-    owner = get(rows, delivery.client_id, PrincipalRow)
-    held = HeldChunk(delivery.family_digest, delivery.chunks[event.index])
-    return {
-        delivery.id: replace(delivery, acknowledged=event.index + 1),
-        owner.id: replace(owner, held=(*owner.held, held)),
+        job.id: changed(job, deliveries=(*job.deliveries, delivery.id)),
+        owner.id: changed(owner, manifest_versions=versions, deliveries=deliveries),
     }
 
 
 def _installed(rows: Rows, event: StudentInstalled) -> Changes:
-    delivery = get(rows, event.delivery_id, DeliveryRow)
-    return {delivery.id: replace(delivery, installation=event.report_digest)}
+    job = get(rows, event.job_id, DistillationJobRow)
+    reports = {**job.installations, event.delivery_id: event.report_digest}
+    return {job.id: changed(job, installations=reports)}
 
 
 def _metric(rows: Rows, event: MetricReported) -> Changes:
     job = get(rows, event.job_id, DistillationJobRow)
-    return {job.id: replace(job, metrics=(*job.metrics, event.metric))}
+    return {job.id: changed(job, metrics=(*job.metrics, event.metric))}
 
 
 def _metric_kept(rows: Rows, event: MetricKept) -> Changes:
     job = get(rows, event.job_id, DistillationJobRow)
     newest = (*job.kept_metrics, event.metric)[-KEPT_METRICS:]
-    return {job.id: replace(job, kept_metrics=newest, kept=job.kept + 1)}
+    return {job.id: changed(job, kept_metrics=newest, kept=job.kept + 1)}
 
 
 def _followed(rows: Rows, event: JobFollowed) -> Changes:
     profile = get(rows, event.profile_id, ProfileRow)
     return {
         **_job(rows, event.job_id, followed_by=event.by),
-        event.profile_id: replace(profile, followed_at=event.at),
+        event.profile_id: changed(profile, followed_at=event.at),
     }
 
 
@@ -209,12 +212,28 @@ def _judged(rows: Rows, event: Judged) -> Changes:
 
 def _closed(rows: Rows, event: JobClosed) -> Changes:
     job = get(rows, event.job_id, DistillationJobRow)
-    profile = get(rows, job.profile.id, ProfileRow)
-    left = tuple(id for id in profile.open_jobs if id != job.id)
-    last = job.id if event.state is JobState.ENDED else profile.last_ended
+    less = _opened(rows, job.client_id, job.profile.id, -1)
+    profile = less[job.profile.id]
+    if event.state is JobState.ENDED:
+        profile = changed(profile, last_ended=job.id)
     return {
-        job.id: replace(job, state=event.state, verdict=event.verdict, why=event.why),
-        profile.profile.id: replace(profile, open_jobs=left, last_ended=last),
+        **less,
+        job.profile.id: profile,
+        job.id: changed(job, state=event.state, verdict=event.verdict, why=event.why),
+    }
+
+
+def _letter_died(_: Rows, event: LetterDied) -> Changes:
+    return {event.letter.id: event.letter}
+
+
+def _reopened(rows: Rows, event: JobReopened) -> Changes:
+    job = get(rows, event.job_id, DistillationJobRow)
+    letter = get(rows, event.letter_id, DeadLetterRow)
+    return {
+        **_opened(rows, job.client_id, job.profile.id),
+        letter.id: changed(letter, replayed_at=event.at, replayed_by=event.by),
+        job.id: changed(job, state=JobState.RUNNING, why="", deadline=event.deadline),
     }
 
 
@@ -223,13 +242,13 @@ def _announced(rows: Rows, event: ModelAnnounced) -> Changes:
     row = find(rows, key, CatalogueRow) or CatalogueRow(event.name)
     others = tuple(model for model in row.versions if model.version != event.model.version)
     versions = sorted((*others, event.model), key=lambda model: model.version)
-    return {key: replace(row, versions=tuple(versions))}
+    return {key: changed(row, versions=tuple(versions))}
 
 
 def _alias_set(rows: Rows, event: AliasSet) -> Changes:
     key = catalogue_key(event.name)
     row = find(rows, key, CatalogueRow) or CatalogueRow(event.name)
-    return {key: replace(row, aliases={**row.aliases, event.alias: event.version})}
+    return {key: changed(row, aliases={**row.aliases, event.alias: event.version})}
 
 
 def _cursor(_: Rows, event: CursorMoved) -> Changes:
@@ -250,66 +269,72 @@ APPLY: Mapping[type, Callable[[Rows, Any], Changes]] = {
     Calibrated: _calibrated,
     PlanMade: _plan_made,
     DeliveryOpened: _delivery_opened,
-    ChunkAcknowledged: _acknowledged,
     StudentInstalled: _installed,
     MetricReported: _metric,
     MetricKept: _metric_kept,
     JobFollowed: _followed,
     Judged: _judged,
     JobClosed: _closed,
+    LetterDied: _letter_died,
+    JobReopened: _reopened,
     ModelAnnounced: _announced,
     AliasSet: _alias_set,
     CursorMoved: _cursor,
 }
 
 
-def index(rows: Rows, event: Any) -> Index:
-    """The index entries that begin and end with `event`; `rows` are those after it."""
+def index(rows: Rows, event: Any, into: Index) -> None:
+    """Note the entries that begin and end with `event`; `rows` are those after it."""
     match event:
-        case JobSubmitted():
-            name = event.asked.partition("@")[0]
-            return Index(
-                due=((event.deadline, event.job_id, "", 0),),
-                waiting=((name, event.job_id),),
-                listed=_listed(rows, event.job_id),
-            )
-        case ModelResolved():
-            return Index(arrived=(event.job_id,), listed=_listed(rows, event.job_id))
-        case JobClosed():
-            return Index(
-                met=((event.job_id, ""),),
-                arrived=(event.job_id,),
-                listed=_listed(rows, event.job_id),
-            )
         case JobMoved():
-            return _index_of_move(rows, event)
-        case _:
-            return Index()
+            _index_of_move(rows, event, into)
+        case JobSubmitted():
+            into.due[event.job_id, ""] = Deadline(event.deadline, event.job_id, "", 0)
+            into.waiting[event.job_id] = event.asked.partition("@")[0]
+            _list(rows, event.job_id, into)
+        case ModelResolved():
+            into.waiting[event.job_id] = None
+            _list(rows, event.job_id, into)
+        case JobClosed():
+            into.due[event.job_id, ""] = None
+            into.waiting[event.job_id] = None
+            _list(rows, event.job_id, into)
+        case LetterDied():
+            into.dead[event.letter.id] = event.letter.at
+        case JobReopened():
+            into.dead[event.letter_id] = None
+            into.due[event.job_id, ""] = Deadline(event.deadline, event.job_id, "", 0)
+            _list(rows, event.job_id, into)
 
 
-def _listed(rows: Rows, id: str) -> tuple[Listing]:
-    job = get(rows, id, DistillationJobRow)
-    return (
-        Listing(
-            job_id=id,
-            submitted_at=job.submitted_at,
-            client_id=job.client_id,
-            edge_model_profile_id=job.profile.id,
-            central_model=job.asked.partition("@")[0],
-            state=job.state,
-            verdict=job.verdict.kind if job.verdict else None,
-        ),
-    )
-
-
-def _index_of_move(rows: Rows, event: JobMoved) -> Index:
-    job = get(rows, event.job_id, DistillationJobRow).graph[event.node]
+def _index_of_move(rows: Rows, event: JobMoved, into: Index) -> None:
+    row: DistillationJobRow = rows[event.job_id]
+    job = row.graph[event.node]
     place = (event.job_id, event.node)
-    if event.lease_until is not None:
-        due = ((event.lease_until, *place, job.attempt),)
+    if job.state in OVER and job.kind in ON_DEVICE:
+        into.due[place] = None
+    elif job.state in OVER:
+        into.over(place)
+    elif event.until is not None:
         if event.move is Move.START:
-            return Index(outbox=(Effect(*place, job.kind, job.attempt),), due=due)
-        return Index(due=due)
-    if job.state in OVER or job.state is State.READY:
-        return Index(done=(place,), met=(place,)) if job.kind is not Kind.AWAIT_MODEL else Index()
-    return Index()
+            into.outbox[place] = Effect(*place, job.kind, job.attempt)
+            into.ready[place] = None
+        elif event.move is Move.RETRY:
+            into.outbox[place] = None
+        into.due[place] = Deadline(event.until, *place, job.attempt)
+    elif job.state is State.READY and job.kind in ON_CLUSTER:
+        into.over(place)
+        into.ready[place] = Ready(TURN[row.priority], row.client_id, *place, job.attempt + 1)
+
+
+def _list(rows: Rows, id: str, into: Index) -> None:
+    job = get(rows, id, DistillationJobRow)
+    into.listed[id] = Listing(
+        job_id=id,
+        submitted_at=job.submitted_at,
+        client_id=job.client_id,
+        edge_model_profile_id=job.profile.id,
+        central_model=job.asked.partition("@")[0],
+        state=job.state,
+        verdict=job.verdict.kind if job.verdict else None,
+    )

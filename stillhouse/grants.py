@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from stillhouse.authorization import authorize, owned
 from stillhouse.entities import JobState, KnowledgeChunk, Principal
 from stillhouse.errors import Gone, NotFound, TransferClosed
+from stillhouse.jobs import State
+from stillhouse.rounds import transfer
 from stillhouse.rows import DeliveryRow, DistillationJobRow
 
 
@@ -26,10 +28,11 @@ def grant(
     """The grant; TransferClosed before its turn, Gone when the job or delivery is over."""
     authorize(who, "read_delivery")
     owned(who, delivery.client_id, delivery.id)
-    if not 0 <= index < len(delivery.chunks):
+    node = transfer(job.graph, delivery.round, index)
+    if node is None:
         raise NotFound(f"delivery {delivery.id} has {len(delivery.chunks)} chunks")
     if job.state is not JobState.RUNNING or now >= delivery.expires_at:
         raise Gone(f"delivery {delivery.id} is over")
-    if index > delivery.acknowledged:
-        raise TransferClosed(f"chunk {delivery.acknowledged} has not been acknowledged")
+    if node.state is State.BLOCKED:
+        raise TransferClosed(f"a chunk before {index} has not been acknowledged")
     return Grant(delivery, index)

@@ -1,7 +1,5 @@
 """What a command on a job must find: its owner asks, the job is open, the attempt is under way."""
 
-from typing import Any
-
 from stillhouse import jobs
 from stillhouse.authorization import owned
 from stillhouse.commands import (
@@ -9,6 +7,7 @@ from stillhouse.commands import (
     Decided,
     EffectFailed,
     Planned,
+    RenewEffect,
 )
 from stillhouse.draft import Draft
 from stillhouse.entities import (
@@ -34,7 +33,9 @@ def over(draft: Draft, job_id: str) -> bool:
     return draft.job(job_id).state not in (JobState.ACCEPTED, JobState.RUNNING)
 
 
-def running(draft: Draft, command: Planned | Compressed | Decided | EffectFailed) -> Any:
+def running(
+    draft: Draft, command: Planned | Compressed | Decided | EffectFailed | RenewEffect
+) -> DistillationJobRow:
     """The job whose effect this is a result of, if that attempt still runs."""
     job = draft.job(command.job_id)
     current(job, command.node, command.attempt)

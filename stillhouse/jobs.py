@@ -6,8 +6,8 @@ parents that are already in the graph, so the graph cannot hold a cycle and need
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from stillhouse.errors import IllegalMove, NotFound
 
@@ -33,7 +33,7 @@ class State(StrEnum):
     """Where a node stands."""
 
     BLOCKED = "BLOCKED"  # waits for a parent, or for a named central model
-    READY = "READY"
+    READY = "READY"  # waits for its turn on the cluster, or for the pause after a failed attempt
     RUNNING = "RUNNING"  # an effect of the cluster
     WAITING_CLIENT = "WAITING_CLIENT"  # under a lease that progress renews
     SUCCEEDED = "SUCCEEDED"
@@ -46,6 +46,7 @@ class Move(StrEnum):
     """What can happen to a node."""
 
     RELEASE = "release"
+    QUEUE = "queue"  # the pause after a failed attempt is over
     START = "start"
     OFFER = "offer"
     RENEW = "renew"
@@ -54,16 +55,19 @@ class Move(StrEnum):
     FAIL = "fail"
     SKIP = "skip"
     CANCEL = "cancel"
+    REPLAY = "replay"  # an operator gives a failed effect another chance
 
 
 MOVES = {  # every legal move
     (State.BLOCKED, Move.RELEASE): State.READY,
     (State.BLOCKED, Move.SKIP): State.SKIPPED,
     (State.BLOCKED, Move.CANCEL): State.CANCELLED,
+    (State.READY, Move.QUEUE): State.READY,
     (State.READY, Move.START): State.RUNNING,
     (State.READY, Move.OFFER): State.WAITING_CLIENT,
     (State.READY, Move.SUCCEED): State.SUCCEEDED,  # await_model: nothing runs, the model is there
     (State.READY, Move.CANCEL): State.CANCELLED,
+    (State.RUNNING, Move.RENEW): State.RUNNING,
     (State.RUNNING, Move.SUCCEED): State.SUCCEEDED,
     (State.RUNNING, Move.RETRY): State.READY,
     (State.RUNNING, Move.FAIL): State.FAILED,
@@ -73,13 +77,16 @@ MOVES = {  # every legal move
     (State.WAITING_CLIENT, Move.RETRY): State.READY,
     (State.WAITING_CLIENT, Move.FAIL): State.FAILED,
     (State.WAITING_CLIENT, Move.CANCEL): State.CANCELLED,
+    (State.FAILED, Move.REPLAY): State.READY,
 }
 OVER = frozenset({State.SUCCEEDED, State.FAILED, State.SKIPPED, State.CANCELLED})
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A node: its place in the graph, and the state with the reason for it."""
+class Job(NamedTuple):
+    """A node: its place in the graph, and the state with the reason for it.
+
+    A tuple, since nodes are what a transition copies and writes.
+    """
 
     id: str  # "r2.transfer.0": the round, the kind, and which
     kind: Kind
@@ -88,6 +95,7 @@ class Job:
     cause: str = ""
     since: float = 0.0  # seconds since the epoch
     attempt: int = 0  # counts starts and offers
+    until: float | None = None  # when the lease ends, or the pause before the next attempt
 
 
 Graph = Mapping[str, Job]
@@ -112,22 +120,30 @@ def get(graph: Graph, id: str) -> Job:
         raise NotFound(f"no job {id} in this graph") from None
 
 
-def move(graph: Graph, id: str, event: Move, cause: str, at: float) -> Graph:
+def move(
+    graph: Graph, id: str, event: Move, cause: str, at: float, until: float | None = None
+) -> Graph:
     """The graph after `event` happened to `id`; IllegalMove if it cannot happen to it now."""
     job = get(graph, id)
     to = MOVES.get((job.state, event))
     if to is None:
         raise IllegalMove(f"job {id} is {job.state}: cannot {event}")
-    attempt = job.attempt + (event in (Move.START, Move.OFFER))
-    return {**graph, id: replace(job, state=to, cause=cause, since=at, attempt=attempt)}
+    attempt = job.attempt + (event is Move.START or event is Move.OFFER)
+    return {**graph, id: Job(id, job.kind, job.parents, to, cause, at, attempt, until)}
 
 
-def releasable(graph: Graph) -> Iterator[Job]:
-    """Jobs that wait for nothing any more. `await_model` waits for a model, not for a parent."""
-    for job in graph.values():
-        blocked = job.state is State.BLOCKED and job.kind is not Kind.AWAIT_MODEL
-        if blocked and all(graph[parent].state is State.SUCCEEDED for parent in job.parents):
-            yield job
+def releasable(graph: Graph, after: str) -> list[Job]:
+    """Jobs below `after` that wait for nothing any more."""
+    return [job for job in graph.values() if after in job.parents and released(graph, job)]
+
+
+def released(graph: Graph, job: Job) -> bool:
+    """Whether it waits for nothing any more. `await_model` waits for a model, not for a parent."""
+    return (
+        job.state is State.BLOCKED
+        and job.kind is not Kind.AWAIT_MODEL
+        and all(graph[parent].state is State.SUCCEEDED for parent in job.parents)
+    )
 
 
 def doomed(graph: Graph) -> Iterator[Job]:

@@ -5,7 +5,10 @@ import binascii
 from dataclasses import dataclass
 from math import isfinite
 
+from stillhouse.entities import JobState
 from stillhouse.errors import Invalid
+
+OPEN = (JobState.ACCEPTED, JobState.RUNNING)  # of a job that is not over
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,9 @@ class Listing:
     central_model: str  # its name
     state: str
     verdict: str | None
+
+    def position(self) -> "Position":
+        return Position(self.submitted_at, self.job_id)
 
 
 @dataclass(frozen=True, slots=True)

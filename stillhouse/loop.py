@@ -39,7 +39,6 @@ from stillhouse.errors import (
 )
 from stillhouse.events import (
     Calibrated,
-    ChunkAcknowledged,
     DeliveryOpened,
     Judged,
     MetricReported,
@@ -103,21 +102,21 @@ def acknowledge(draft: Draft, who: Principal, command: Acknowledge) -> Answer:
     """The ack that alone opens the next transfer; the same one again is a repeat, not an error."""
     delivery = get(draft.rows, command.delivery_id, DeliveryRow)
     owned(who, delivery.client_id, delivery.id)
-    if not 0 <= command.index < len(delivery.chunks):
+    job = draft.job(delivery.job_id)
+    transfer = rounds.transfer(job.graph, delivery.round, command.index)
+    if transfer is None:
         raise Invalid(f"delivery {delivery.id} has {len(delivery.chunks)} chunks")
-    if command.index > delivery.acknowledged:
-        raise TransferClosed(f"chunk {delivery.acknowledged} comes before {command.index}")
+    if transfer.state is State.BLOCKED:
+        raise TransferClosed(f"an earlier chunk comes before {command.index}")
     if not hmac.compare_digest(
         command.ack.encode(), delivery.expected_acks[command.index].encode()
     ):
         raise AckMismatch(f"the ack of chunk {command.index} does not prove that it was opened")
-    if command.index < delivery.acknowledged:
+    if transfer.state is State.SUCCEEDED:
         return Answer(204)
-    node = rounds.transfer_id(delivery.round, command.index)
-    if over(draft, delivery.job_id):
-        raise Gone(f"job {delivery.job_id} is over")
-    draft.emit(ChunkAcknowledged(delivery.id, command.index))
-    draft.move(delivery.job_id, node, Move.SUCCEED, "acknowledged")
+    if over(draft, job.id):
+        raise Gone(f"job {job.id} is over")
+    draft.move(job.id, transfer.id, Move.SUCCEED, "acknowledged")
     return Answer(204)
 
 
@@ -127,11 +126,13 @@ def report_installation(draft: Draft, who: Principal, command: ReportInstallatio
     named = (command.manifest_digest, command.version)
     if named != (delivery.envelope_digest, delivery.version):
         raise Conflict(f"delivery {delivery.id} is version {delivery.version} of another manifest")
-    if delivery.acknowledged < len(delivery.chunks):
-        raise Conflict(f"chunk {delivery.acknowledged} has not been acknowledged")
-    report = digest_of([*named, command.probe_answers])
-    if delivery.installation is None:
-        draft.emit(StudentInstalled(delivery.id, report))
+    job = draft.job(delivery.job_id)
+    acknowledged = rounds.acknowledged(job.graph, delivery.round)
+    if acknowledged < len(delivery.chunks):
+        raise Conflict(f"chunk {acknowledged} has not been acknowledged")
+    if delivery.id not in job.installations:
+        report = digest_of([*named, command.probe_answers])
+        draft.emit(StudentInstalled(job.id, delivery.id, report))
     return Answer(204)
 
 
@@ -148,7 +149,7 @@ def report_progress(draft: Draft, who: Principal, command: ReportProgress) -> An
     elif command.done:
         raise IllegalMove(f"{node.kind} ends with its own report, not with progress")
     else:
-        draft.renew(job.id, node.id, f"{command.share:.0%}")
+        draft.renew(job.id, node, f"{command.share:.0%}")
     return Answer(204)
 
 

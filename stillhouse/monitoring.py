@@ -58,7 +58,7 @@ def _obstacle(
     if row is None:
         return "the profile was deleted"
     if row.open_jobs:
-        return f"job {row.open_jobs[0]} is at work on this profile already"
+        return "a job is at work on this profile already"
     if row.last_ended != job.id:
         return f"job {row.last_ended} gave this profile a verdict since"
     if row.followed_at is not None and now - row.followed_at < FOLLOW_UP_S:
@@ -76,7 +76,8 @@ def _follow(
         old.profile.spec, _model(old)
     )
     draft.emit(JobFollowed(old.id, row.profile.id, id, why, draft.now))
-    open_job(draft, id, old.asked, row.profile, old.id, (metric,) if same_device else ())
+    inherited = (metric,) if same_device else ()
+    open_job(draft, id, old.asked, row.profile, old.priority, follows=old.id, inherited=inherited)
     return id
 
 

@@ -58,7 +58,7 @@ def delete_profile(draft: Draft, who: Principal, command: DeleteProfile) -> Answ
     row = profile_of(draft, who, command.client_id, command.profile_id)
     _precondition(command.revision, row.profile.revision)
     if row.open_jobs:
-        raise ProfileInUse(f"job {row.open_jobs[0]} uses profile {command.profile_id}")
+        raise ProfileInUse(f"{row.open_jobs} open jobs use profile {command.profile_id}")
     draft.emit(ProfileDeleted(command.profile_id, command.client_id))
     return Answer(204)
 

@@ -1,7 +1,9 @@
 """Rounds: which jobs each result puts into the graph. A job that isn't needed is never created."""
 
+from itertools import count, takewhile
+
 from stillhouse.entities import Action, Plan
-from stillhouse.jobs import Job, Kind
+from stillhouse.jobs import Graph, Job, Kind, State
 
 
 def opening() -> tuple[Job, ...]:
@@ -49,6 +51,22 @@ def after_manifest(round: int, chunks: int, train_after: int) -> tuple[Job, ...]
 
 def transfer_id(round: int, index: int) -> str:
     return f"r{round}.transfer.{index}"
+
+
+def transfer(graph: Graph, round: int, index: int) -> Job | None:
+    """The transfer of a delivery's chunk; None for a chunk that it does not have."""
+    return graph.get(transfer_id(round, index))
+
+
+def acknowledged(graph: Graph, round: int) -> int:
+    """How many chunks of the round's delivery the device has acknowledged: in order, from 0."""
+    nodes = (transfer(graph, round, index) for index in count())
+    return sum(1 for _ in takewhile(lambda node: node and node.state is State.SUCCEEDED, nodes))
+
+
+def kind_of(node: str) -> Kind:
+    """What a node does, by its id."""
+    return Kind(node.split(".")[1] if "." in node else node)
 
 
 def round_of(node: str) -> int:

@@ -26,23 +26,31 @@ from stillhouse.commands import (
     Expire,
     MoveCursor,
     Planned,
+    RenewEffect,
     ReplaceProfile,
+    ReplayDeadLetter,
     ReportInstallation,
     ReportMetrics,
     ReportProbes,
     ReportProgress,
     RevokeKeys,
+    Start,
     Submit,
 )
 from stillhouse.decisions import Answer, Decision, Request
 from stillhouse.draft import Draft
 from stillhouse.enrolment import add_keys, confirm, open_enrolment, revoke_keys
 from stillhouse.entities import Principal
-from stillhouse.events import (
-    EVENTS,
-)
+from stillhouse.events import EVENTS
 from stillhouse.evolve import evolve, index
-from stillhouse.faults import cancel, effect_failed, expire
+from stillhouse.faults import (
+    cancel,
+    effect_failed,
+    expire,
+    renew_effect,
+    replay_dead_letter,
+    start,
+)
 from stillhouse.loop import (
     acknowledge,
     compressed,
@@ -64,6 +72,7 @@ __all__ = ["decode", "encode", "encode_event", "evolve", "index", "reads", "step
 
 encode = ROWS.encode
 encode_event = EVENTS.encode
+STREAMS = EVENTS.first_fields()
 
 
 def decode(key: str, data: bytes) -> Any:  # noqa: ARG001  the class stands in the data
@@ -72,13 +81,13 @@ def decode(key: str, data: bytes) -> Any:  # noqa: ARG001  the class stands in t
 
 def stream(event: Any) -> str:
     """The id whose story the event belongs to."""
-    return str(getattr(event, type(event).__slots__[0]))
+    return str(getattr(event, STREAMS[type(event)]))
 
 
 def reads(request: Request) -> frozenset[str]:
     """Keys of the rows that the command surely needs; `step` asks for others as it meets them."""
     command = request.command
-    names = ("client_id", "profile_id", "job_id", "delivery_id", "enrolment_id")
+    names = ("client_id", "profile_id", "job_id", "delivery_id", "enrolment_id", "letter_id")
     return frozenset(getattr(command, name) for name in names if hasattr(command, name))
 
 
@@ -109,6 +118,9 @@ HANDLERS: Mapping[type, Callable[[Draft, Principal, Any], Answer]] = {
     Announce: announce,
     Arrive: arrive,
     MoveCursor: move_cursor,
+    ReplayDeadLetter: replay_dead_letter,
+    Start: start,
+    RenewEffect: renew_effect,
     Planned: planned,
     Compressed: compressed,
     Decided: decided,

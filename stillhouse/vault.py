@@ -14,7 +14,7 @@ from stillhouse import evolve as shard
 from stillhouse.authorization import authorize
 from stillhouse.codec import Codec
 from stillhouse.commands import ConfirmEnrolment, Enrol
-from stillhouse.decisions import Answer, Decision, Effect, Index, Request, accepted
+from stillhouse.decisions import Answer, Deadline, Decision, Effect, Index, Request, accepted
 from stillhouse.draft import Draft
 from stillhouse.enrolment import confirm, open_enrolment
 from stillhouse.entities import CentralModel, CentralModelSpec, Entity, FamilyTable, Principal
@@ -208,6 +208,7 @@ EVENTS = Codec(
 )
 encode = ROWS.encode
 encode_event = EVENTS.encode
+STREAMS = EVENTS.first_fields()
 
 
 def decode(key: str, data: bytes) -> Any:  # noqa: ARG001  the class stands in the data
@@ -216,7 +217,7 @@ def decode(key: str, data: bytes) -> Any:  # noqa: ARG001  the class stands in t
 
 def stream(event: Any) -> str:
     """The name or principal whose story the event belongs to."""
-    return str(getattr(event, type(event).__slots__[0]))
+    return str(getattr(event, STREAMS[type(event)]))
 
 
 def name_key(name: str) -> str:
@@ -243,7 +244,7 @@ def step(rows: Rows, request: Request, now: float) -> Decision:
     """Decide on one command; a Refusal means that nothing changes."""
     command = request.command
     authorize(request.principal, type(command).__name__)
-    draft = Draft(rows, now, evolve)
+    draft = Draft(rows, now, evolve, index)
     answer = HANDLERS[type(command)](draft, request.principal, command)
     return draft.decision(answer)
 
@@ -396,13 +397,14 @@ def _changed(row: VersionRow, **changes: Any) -> Mapping[str, Any]:
     return {version_key(row.name, row.version): replace(row, **changes)}
 
 
-def index(rows: Rows, event: Any) -> Index:
+def index(rows: Rows, event: Any, into: Index) -> None:
     """A registration's effect is in the outbox from its start to its result."""
     if not isinstance(event, VersionMoved):
-        return Index()
+        return
     place = (f"{event.name}@{event.version}", "register")
     if event.lease_until is None:
-        return Index(done=(place,), met=(place,))
+        into.over(place)
+        return
     attempt = get(rows, version_key(event.name, event.version), VersionRow).attempt
-    effect = Effect(*place, EFFECTS[event.state], attempt)
-    return Index(outbox=(effect,), due=((event.lease_until, *place, attempt),))
+    into.outbox[place] = Effect(*place, EFFECTS[event.state], attempt)
+    into.due[place] = Deadline(event.lease_until, *place, attempt)

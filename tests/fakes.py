@@ -3,21 +3,23 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from actors.desk import Desk
+from actors.reading import ClientWork, client_work
 from cluster.journal.contract import JournalIdentity
 from cluster.journal.memory import MemoryJournal, Volume, initialise
-from cluster.store import Store
+from cluster.store import Applied, Store
 from stillhouse import shard, vault
 from stillhouse.decisions import Answer, Request, Rules
 from stillhouse.entities import Principal
 from stillhouse.errors import Conflict, NotFound, StillhouseError
 from stillhouse.ids import client_hash
 from stillhouse.listing import Filters, Position
-from stillhouse.rows import DistillationJobRow, PrincipalRow
+from stillhouse.rows import DeadLetterRow, DistillationJobRow, PrincipalRow
 from stillhouse.vault import NameRow, name_key, version_key
 from stillhouse.wire.identity import ClusterKey
 from stillhouse.wire.messages import TrustAnchors
@@ -33,17 +35,41 @@ def memory() -> MemoryJournal:
     return MemoryJournal(volume, identity)
 
 
+class Inline:
+    """A line without threads: every call is a commit of its own, told when it is asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.applied: list[Applied] = []
+
+    def apply(self, requests: Sequence[Request], now: float) -> list[Answer | StillhouseError]:
+        self.applied.append(self._store.apply(requests, now))
+        return self.applied[-1].answers
+
+    def read(self, ask: Callable[[], Any]) -> Any:
+        return ask()
+
+    def told(self) -> list[Applied]:
+        """The commits since the last time."""
+        told, self.applied = self.applied, []
+        return told
+
+
 class LocalBackend:
     """One shard and the vault in this process; `effects` are what would have been started."""
 
     chunk_url = "http://127.0.0.1:8701"
+    open_jobs: int | None = None
 
     def __init__(self) -> None:
         self.anchors = TrustAnchors(
             manifest_keys=(SIGNER.public_key().public_bytes_raw().hex(),),
             cluster_key=CLUSTER.public.hex(),
         )
-        self.shard = Store(rules(shard), memory())
+        self.journal = memory()
+        self.shard = Store(rules(shard), self.journal)
+        self.line = Inline(self.shard)
+        self.desk = Desk(self.line, self.shard, self.journal, in_flight=1000)
         self.store = Store(rules(vault), memory())
         self.effects: list[Any] = []
         self.files: dict[tuple[str, int, str], bytes] = {}
@@ -56,16 +82,30 @@ class LocalBackend:
         return self._apply(self.store, request)
 
     def _apply(self, store: Store, request: Request) -> Answer:
-        applied = store.apply([request], time.time())
-        self.effects += applied.effects
-        [answer] = applied.answers
+        line = self.line if store is self.shard else Inline(store)
+        [answer] = line.apply([request], time.time())
+        self._tell(line)
+        while self.desk.start_ready(time.time()):
+            self._tell(line)
         if isinstance(answer, StillhouseError):
             raise answer
         return answer
 
+    def _tell(self, line: "Inline") -> None:
+        for applied in line.told():
+            self.desk.note(applied.events)
+            self.effects += applied.effects
+
     async def rows(self, id: str, keys: Sequence[str]) -> dict[str, Any]:
         client_hash(id)
         return self.shard.rows(keys)
+
+    async def work(self, client_id: str) -> ClientWork | None:
+        client_hash(client_id)
+        return client_work(self.shard, self.journal, client_id)
+
+    async def dead_letters(self, after: Position, limit: int) -> list[DeadLetterRow]:
+        return list(self.shard.rows(self.journal.dead(after, limit)).values())
 
     async def vault_rows(self, keys: Sequence[str]) -> dict[str, Any]:
         return self.store.rows(keys)

@@ -11,6 +11,7 @@ from fakes import CLUSTER, SIGNER, LocalBackend
 from actors.deliveries import ServerKeys, make_delivery, missing, payloads
 from actors.gate import Gate
 from actors.listener import ROUTE, chunk_app
+from actors.reading import order
 from actors.registration import announcement
 from cluster.store import Store
 from serve_app.app import create_app
@@ -117,14 +118,14 @@ class Plant(LocalBackend):
         self._apply(store, Request(repr(command), "digest", who, command))
 
     def _result(self, effect: Effect) -> Planned | Decided | Compressed:
-        job, place = self.job(effect.job_id), (effect.job_id, effect.node, effect.attempt)
-        owner, table = self.shard.rows([job.client_id])[job.client_id], tiny.family().table
+        job, owner, held, previous = order(self.shard, effect.job_id)
+        place, table = (effect.job_id, effect.node, effect.attempt), tiny.family().table
         if effect.kind == Kind.PLAN:
-            return Planned(*place, plan(plan_input(job, owner, table, job.round + 1)))
+            return Planned(*place, plan(plan_input(job, owner, held, table, job.round + 1)))
         if effect.kind == Kind.DECIDE:
-            return Decided(*place, judge(plan_input(job, owner, table, job.round)))
-        order = compress_order(job, owner, job.graph[effect.node], None)
-        pack = build_pack(tiny.family(), missing(order))
-        row = make_delivery(order, pack, self.signer, self.chunk_url, time.time(), os.urandom)
+            return Decided(*place, judge(plan_input(job, owner, held, table, job.round)))
+        asked = compress_order(job, owner, held, job.graph[effect.node], previous)
+        pack = build_pack(tiny.family(), missing(asked))
+        row = make_delivery(asked, pack, self.signer, self.chunk_url, time.time(), os.urandom)
         self._packs[row.id] = pack
         return Compressed(*place, row)

@@ -9,16 +9,29 @@ from test_shard_machine import delivery
 from stillhouse.entities import EdgeModelProfile, JobState
 from stillhouse.errors import Gone, NotFound, TransferClosed
 from stillhouse.grants import grant
-from stillhouse.jobs import Job, Kind
+from stillhouse.jobs import Job, Kind, State
+from stillhouse.rounds import after_manifest
 from stillhouse.rows import DistillationJobRow
 
 PROFILE = EdgeModelProfile(
     id="prf-00000001-0000000000000001", client_id=ALICE.id, revision=1, spec=SPEC
 )
+STATES = (State.SUCCEEDED, State.WAITING_CLIENT, State.BLOCKED)  # one chunk is acknowledged
+GRAPH = {
+    node.id: node._replace(state=state)
+    for node, state in zip(after_manifest(1, 3, 0), STATES, strict=False)
+}
 JOB = DistillationJobRow(
-    "job-00000001-0000000000000001", ALICE.id, "wrist", PROFILE, 0, 1e9, state=JobState.RUNNING
+    "job-00000001-0000000000000001",
+    ALICE.id,
+    "wrist",
+    PROFILE,
+    0,
+    1e9,
+    state=JobState.RUNNING,
+    graph=GRAPH,
 )
-ROW = replace(delivery(JOB, Job("r1.compress", Kind.COMPRESS, attempt=1), 3, 1), acknowledged=1)
+ROW = replace(delivery(JOB, Job("r1.compress", Kind.COMPRESS, attempt=1), 3, 1), round=1)
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -27,7 +40,7 @@ def test_acknowledged_chunks_and_the_next_are_open(index: int) -> None:
 
 
 def test_a_chunk_before_its_turn_is_closed() -> None:
-    with pytest.raises(TransferClosed, match="chunk 1"):
+    with pytest.raises(TransferClosed, match="before 2"):
         grant(ROW, JOB, ALICE, 2, 0)
 
 

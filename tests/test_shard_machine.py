@@ -9,12 +9,13 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from fakes import memory, rules
+from fakes import Inline, memory, rules
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from story import ALICE, BOB, SPEC, STUDENT, enrolled, model
 
+from actors.desk import Desk
 from cluster.store import Store
 from stillhouse import shard
 from stillhouse.commands import (
@@ -28,7 +29,9 @@ from stillhouse.commands import (
     EffectFailed,
     Expire,
     Planned,
+    RenewEffect,
     ReplaceProfile,
+    ReplayDeadLetter,
     ReportMetrics,
     ReportProbes,
     ReportProgress,
@@ -51,14 +54,19 @@ from stillhouse.entities import (
     VerdictKind,
     WeightsRecipe,
 )
-from stillhouse.errors import NotFound, StillhouseError
+from stillhouse.errors import Conflict, NotFound, StaleAttempt, StillhouseError
 from stillhouse.events import EVENTS
 from stillhouse.jobs import ON_CLUSTER, OVER, Job, Kind, State
+from stillhouse.listing import START
+from stillhouse.rounds import acknowledged
 from stillhouse.rows import DeliveryRow, DistillationJobRow
-from stillhouse.schedule import FOLLOW_UP_S
+from stillhouse.schedule import CLUSTER_LEASE_S, FOLLOW_UP_S
 
 NAMES = ("wrist", "ankle")
 PROBES = (ProbeResult(student=STUDENT, latency_p50_ms=1, latency_p95_ms=2),)
+IN_FLIGHT = 3
+UNDER_WAY = {State.RUNNING, State.WAITING_CLIENT}
+OPERATOR = Principal(id="opr-00000001-0000000000000001", role=Role.OPERATOR)
 STARTED = {State.READY, State.RUNNING, State.WAITING_CLIENT, State.SUCCEEDED}
 
 
@@ -69,6 +77,8 @@ class Story(RuleBasedStateMachine):
         super().__init__()
         self.journal = memory()
         self.store = Store(rules(shard), self.journal)
+        self.line = Inline(self.store)
+        self.desk = Desk(self.line, self.store, self.journal, IN_FLIGHT)
         self.now = 1000.0
         self.count = 0
         self.job_ids: list[str] = []
@@ -85,13 +95,22 @@ class Story(RuleBasedStateMachine):
         self.now += 1
         request = Request(f"key-{self.count}", f"digest-{self.count}", who, command)
         before = self.everything()
-        [answer] = self.store.apply([request], self.now).answers
+        [answer] = self.line.apply([request], self.now)
         if isinstance(answer, StillhouseError):
             assert self.everything() == before
-        else:
+        self.start_what_is_ready()
+        if isinstance(answer, Answer):
             self.said.append((request, answer))
             self.opened_by_a_metric(answer.document)
         return answer
+
+    def start_what_is_ready(self) -> None:
+        """As the actor does after each commit."""
+        began = 1
+        while began:
+            for applied in self.line.told():
+                self.desk.note(applied.events)
+            began = self.desk.start_ready(self.now)
 
     def opened_by_a_metric(self, document: Any) -> None:
         if isinstance(document, dict) and document.get("opened_job"):
@@ -159,10 +178,11 @@ class Story(RuleBasedStateMachine):
         row: DeliveryRow = self.store.rows(job.deliveries[-1:])[job.deliveries[-1]]
         index = data.draw(st.integers(0, len(row.chunks)))
         ack = f"{index:064x}" if right else "f" * 64
+        done = acknowledged(job.graph, row.round)
         answer = self.do(owner(job), Acknowledge(row.id, index, ack))
-        if not right or index > row.acknowledged or index == len(row.chunks):
+        if not right or index > done or index == len(row.chunks):
             assert isinstance(answer, StillhouseError)
-        elif index < row.acknowledged:
+        elif index < done:
             assert answer == Answer(204)  # the same ack again is a repeat, not an error
 
     @precondition(lambda self: self.nodes({Kind.TRAIN}, State.WAITING_CLIENT))
@@ -200,7 +220,7 @@ class Story(RuleBasedStateMachine):
         """The natural next step of some job, several times: without this, few get far."""
         for _ in range(steps):
             nodes = [(j, n) for j in self.all_jobs() for n in j.graph.values()]
-            ready = [(j, n) for j, n in nodes if n.state in (State.RUNNING, State.WAITING_CLIENT)]
+            ready = [(j, n) for j, n in nodes if n.state in UNDER_WAY]
             if not ready:
                 return
             kind = data.draw(st.sampled_from([VerdictKind.ADJUST, VerdictKind.MET]))
@@ -216,9 +236,13 @@ class Story(RuleBasedStateMachine):
                 self.do(owner(other), Cancel(other.id))
         while self.store.rows([job.id])[job.id].verdict is None:
             [now] = self.store.rows([job.id]).values()
-            under_way = {State.RUNNING, State.WAITING_CLIENT}
-            node = next(node for node in now.graph.values() if node.state in under_way)
-            self.next_step(now, node, VerdictKind.MET)
+            nodes = list(now.graph.values())
+            node = next((node for node in nodes if node.state in UNDER_WAY), None)
+            if node is None:  # the pause after a failed attempt
+                self.now += max(node.until or 0 for node in nodes if node.state is State.READY)
+                self.expire(now.id)
+            else:
+                self.next_step(now, node, VerdictKind.MET)
         bad = metric(1).model_copy(update={"accuracy": 0.6})
         self.do(owner(job), ReportMetrics(job.id, bad))
 
@@ -265,6 +289,52 @@ class Story(RuleBasedStateMachine):
         for each in late:
             self.do(SYSTEM, Expire(each.job_id, each.node, each.attempt))
 
+    def expire(self, job_id: str) -> None:
+        for each in self.journal.due(self.now, 10_000):
+            if each.job_id == job_id and each.node:
+                self.do(SYSTEM, Expire(each.job_id, each.node, each.attempt))
+
+    @precondition(lambda self: self.journal.due(1e12, 1))
+    @rule(data=st.data(), shift=st.integers(0, 1))
+    def what_is_not_due_does_not_expire(self, data: st.DataObject, shift: int) -> None:
+        each = data.draw(st.sampled_from(self.journal.due(1e12, 100)))
+        if each.at > self.now + 1:
+            early = Expire(each.job_id, each.node, each.attempt - shift)
+            assert isinstance(self.do(SYSTEM, early), StaleAttempt)
+
+    @precondition(lambda self: self.nodes(set(ON_CLUSTER), State.RUNNING))
+    @rule(data=st.data(), late=st.booleans())
+    def an_effect_goes_on(self, data: st.DataObject, late: bool) -> None:
+        job, node = data.draw(st.sampled_from(self.nodes(set(ON_CLUSTER), State.RUNNING)))
+        self.now += 100
+        answer = self.do(SYSTEM, RenewEffect(job.id, node.id, node.attempt - late, "half"))
+        assert isinstance(answer, StillhouseError) == late
+        if not late:
+            renewed = self.store.rows([job.id])[job.id].graph[node.id]
+            assert renewed.until == self.now + CLUSTER_LEASE_S
+
+    @precondition(lambda self: self.nodes(set(ON_CLUSTER), State.RUNNING))
+    @rule(data=st.data(), replays=st.integers(0, 2))
+    def an_effect_fails_for_good_and_is_replayed(self, data: st.DataObject, replays: int) -> None:
+        job, node = data.draw(st.sampled_from(self.nodes(set(ON_CLUSTER), State.RUNNING)))
+        for _ in range(replays + 1):
+            before = self.journal.dead(START, 100)
+            while (now := self.store.rows([job.id])[job.id]).state is JobState.RUNNING:
+                at = now.graph[node.id]
+                if at.state is State.RUNNING:
+                    self.do(SYSTEM, EffectFailed(job.id, node.id, at.attempt, "it died"))
+                else:
+                    self.now = max(self.now, at.until or 0)
+                    self.expire(job.id)
+            assert now.state in (JobState.FAILED, JobState.EXPIRED)
+            if now.state is JobState.EXPIRED:
+                return
+            [letter] = set(self.journal.dead(START, 100)) - set(before)
+            if replays:
+                answer = self.do(OPERATOR, ReplayDeadLetter(letter))
+                assert isinstance(answer, Answer), answer
+                assert isinstance(self.do(OPERATOR, ReplayDeadLetter(letter)), Conflict)
+
     @precondition(lambda self: self.job_ids)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
@@ -297,7 +367,7 @@ class Story(RuleBasedStateMachine):
     @rule(data=st.data())
     def the_same_again(self, data: st.DataObject) -> None:
         request, first = data.draw(st.sampled_from(self.said))
-        if self.journal.answer(request.key) is None:
+        if not self.journal.answers([request.key]):
             return  # it changed nothing, so nothing was stored
         before = self.everything()
         [again] = self.store.apply([request], self.now).answers
@@ -318,12 +388,10 @@ class Story(RuleBasedStateMachine):
     def a_transfer_opens_only_after_the_ack_before_it(self) -> None:
         for job in self.all_jobs():
             for row in self.store.rows(job.deliveries).values():
-                for index in range(len(row.chunks)):
+                done = acknowledged(job.graph, row.round)
+                for index in range(done + 1, len(row.chunks)):
                     node = job.graph[f"r{row.round}.transfer.{index}"]
-                    if index < row.acknowledged:
-                        assert node.state is State.SUCCEEDED
-                    elif index > row.acknowledged:
-                        assert node.state in (State.BLOCKED, State.CANCELLED, State.SKIPPED)
+                    assert node.state in (State.BLOCKED, State.CANCELLED, State.SKIPPED)
 
     @invariant()
     def replay_of_the_events_gives_the_rows(self) -> None:
@@ -342,7 +410,22 @@ class Story(RuleBasedStateMachine):
         assert {(e.job_id, e.node, e.attempt) for e in self.journal.outbox()} == running
         leased = {(j.id, n.id) for j, n in nodes if n.state is State.WAITING_CLIENT}
         leased |= {(id, node) for id, node, _ in running} | {(job.id, "") for job in open_jobs}
+        paused = {(j.id, n.id) for j, n in nodes if n.state is State.READY and n.until}
+        leased |= paused
         assert {(d.job_id, d.node) for d in self.journal.due(1e12, 10_000)} == leased
+        untils = {(j.id, n.id): n.until for j, n in nodes} | {
+            (j.id, ""): j.deadline for j in open_jobs
+        }
+        assert all(d.at == untils[d.job_id, d.node] for d in self.journal.due(1e12, 10_000))
+        ready = {(j.id, n.id) for j, n in nodes if n.state is State.READY and not n.until}
+        assert set(self.journal._volume.ready) == ready
+        assert self.desk._running == {(id, node) for id, node, _ in running}
+        assert len(running) <= IN_FLIGHT
+        assert not ready or len(running) == IN_FLIGHT  # nothing waits while there is room
+        for who in (ALICE, BOB):
+            open_ids = [job.id for job in open_jobs if job.client_id == who.id]
+            assert sorted(self.journal.open_jobs(who.id, 1000)) == sorted(open_ids)
+            assert self.store.rows([who.id])[who.id].open_jobs == len(open_ids)
         waiting = {job.id for job in open_jobs if job.state is JobState.ACCEPTED}
         assert {id for name in NAMES for id in self.journal.waiting(name, "", 999)} == waiting
 
@@ -374,7 +457,7 @@ class Story(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """I3: at its deadline at the latest, every job ends."""
-        self.now += 30 * 86400
+        self.now += 300 * 86400
         for each in self.journal.due(self.now, 10_000):
             if each.node == "":
                 self.do(SYSTEM, Expire(each.job_id, "", 0))

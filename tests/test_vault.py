@@ -7,7 +7,7 @@ import pytest
 
 from stillhouse import vault
 from stillhouse.commands import Enrol
-from stillhouse.decisions import Answer, Effect, NotLoaded, Request
+from stillhouse.decisions import Answer, Effect, Index, NotLoaded, Request
 from stillhouse.entities import (
     SYSTEM,
     ArchitectureSpec,
@@ -78,7 +78,7 @@ class Vault:
         for event in decision.events:
             assert vault.EVENTS.decode(vault.encode_event(event)) == event
             self._apply(vault.evolve(loaded | self.rows, event))
-            self._index(vault.index(self.rows, event))
+            self._index(event)
         self.events += decision.events
         self.effects += decision.effects
         return decision.answer
@@ -88,10 +88,13 @@ class Vault:
         for key, row in changes.items():
             assert vault.decode(key, vault.encode(row)) == row
 
-    def _index(self, index: Any) -> None:
-        for place in index.done:
+    def _index(self, event: Any) -> None:
+        index = Index()
+        vault.index(self.rows, event, index)
+        for place, effect in index.outbox.items():
             self.outbox.pop(place, None)
-        self.outbox.update({(effect.job_id, effect.node): effect for effect in index.outbox})
+            if effect is not None:
+                self.outbox[place] = effect
 
     @property
     def state(self) -> VersionState:

@@ -3,7 +3,8 @@
 A journal belongs to one publisher (a shard, the vault) and has one writer. It is made by an
 explicit `initialise`; each opening takes the next epoch, which every commit checks, so that an
 older writer is fenced. A commit is all or nothing, and durable when it returns. When it raises
-JournalUnavailable nothing was acknowledged, and the next call starts afresh.
+JournalUnavailable nothing was acknowledged, and the next call starts afresh. One thread commits
+while others read.
 
 One suite (tests/cluster/test_journal.py) runs over every backend.
 """
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from stillhouse.decisions import Effect, Index
+from stillhouse.decisions import Deadline, Effect, Index, Ready
 from stillhouse.errors import Invalid
 from stillhouse.listing import Filters, Position
 
@@ -46,23 +47,23 @@ class StoredAnswer(NamedTuple):
     data: bytes
 
 
-class Deadline(NamedTuple):
-    """When an attempt of a job expires."""
+class StreamEvent(NamedTuple):
+    """An event with whose story it belongs to, as it is archived."""
 
+    sequence: int
+    stream: str
     at: float
-    job_id: str
-    node: str
-    attempt: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One transaction. Index changes apply in order; in each, endings before beginnings."""
+    """One transaction."""
 
     now: float
     events: tuple[tuple[str, bytes], ...] = ()  # (stream, data)
     rows: Mapping[str, bytes | None] = field(default_factory=dict)  # None deletes
-    indexes: tuple[Index, ...] = ()
+    index: Index = field(default_factory=Index)
     answers: tuple[StoredAnswer, ...] = ()
 
 
@@ -75,10 +76,14 @@ class Journal(Protocol):
     def load(self, keys: Iterable[str]) -> dict[str, bytes]:
         """The rows that exist among `keys`."""
 
-    def answer(self, key: str) -> StoredAnswer | None: ...
+    def answers(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
+        """The answers that were stored under `keys`."""
 
-    def forget_answers(self, before: float) -> None:
-        """Drop the answers committed before this time: a repeat that old is refused as stale."""
+    def forget_answers(self, before: float, limit: int) -> int:
+        """Drop the oldest answers, if committed before this time; how many.
+
+        A repeat that old is refused by its signature's age.
+        """
 
     def outbox(self) -> list[Effect]:
         """Effects that began and have no result yet, oldest first."""
@@ -86,11 +91,20 @@ class Journal(Protocol):
     def due(self, now: float, limit: int) -> list[Deadline]:
         """Deadlines at or before `now`, earliest first."""
 
+    def ready(self, priority: int, after: str) -> Ready | None:
+        """The first that became ready of the next client above `after`."""
+
     def waiting(self, model: str, after: str, limit: int) -> list[str]:
         """Jobs that wait for the central model of this name, by id, those above `after`."""
 
     def listing(self, filters: Filters, after: Position, limit: int) -> list[str]:
         """Ids of jobs that pass, newest first, from behind `after` on."""
+
+    def open_jobs(self, client_id: str, limit: int) -> list[str]:
+        """Ids of a client's jobs that are not over, oldest first."""
+
+    def dead(self, after: Position, limit: int) -> list[str]:
+        """Ids of dead letters that wait for a replay, newest first, from behind `after` on."""
 
     def states(self) -> dict[str, int]:
         """How many listed jobs are in each state."""
@@ -103,6 +117,12 @@ class Journal(Protocol):
 
     def events_after(self, sequence: int, limit: int) -> list[StoredEvent]:
         """The publisher's events above `sequence`, oldest first."""
+
+    def oldest(self, before: float, limit: int) -> list[StreamEvent]:
+        """The oldest events, if committed before this time."""
+
+    def forget_events(self, through: int) -> None:
+        """Drop events up to this sequence, but never the newest: sequences are not used again."""
 
     def close(self) -> None: ...
 

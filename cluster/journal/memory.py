@@ -1,21 +1,22 @@
 """The journal in memory: the contract in its simplest form, for tests and simulations."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from cluster.journal.contract import (
     MANY,
     Commit,
-    Deadline,
     JournalIdentity,
     StoredAnswer,
     StoredEvent,
+    StreamEvent,
     check_identity,
 )
-from stillhouse.decisions import Effect, Index
+from stillhouse.decisions import Deadline, Effect, Index, Place, Ready
 from stillhouse.errors import Conflict, Fenced, JournalMissing, JournalUnavailable
-from stillhouse.listing import Filters, Listing, Position
+from stillhouse.listing import OPEN, Filters, Listing, Position
 
 
 @dataclass(slots=True)
@@ -24,13 +25,16 @@ class Volume:
 
     identity: JournalIdentity | None = None
     epoch: int = 0
-    events: list[tuple[str, StoredEvent]] = field(default_factory=list)  # (stream, event)
+    events: list[StreamEvent] = field(default_factory=list)
+    next_event: int = 1
     rows: dict[str, bytes] = field(default_factory=dict)
     answers: dict[str, tuple[float, StoredAnswer]] = field(default_factory=dict)
-    outbox: dict[tuple[str, str], Effect] = field(default_factory=dict)
-    due: dict[tuple[str, str], Deadline] = field(default_factory=dict)
+    outbox: dict[Place, Effect] = field(default_factory=dict)
+    ready: dict[Place, Ready] = field(default_factory=dict)
+    due: dict[Place, Deadline] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)  # job -> model name
     listed: dict[str, Listing] = field(default_factory=dict)  # by job
+    dead: dict[str, float] = field(default_factory=dict)
 
 
 def initialise(volume: Volume, identity: JournalIdentity) -> None:
@@ -58,46 +62,34 @@ class MemoryJournal:
         if len(set(keys)) < len(keys) or not volume.answers.keys().isdisjoint(keys):
             raise JournalUnavailable("an answer's key is taken")
         for stream, data in batch.events:
-            event = StoredEvent(len(volume.events) + 1, batch.now, data)
-            volume.events.append((stream, event))
-        for key, row in batch.rows.items():
-            if row is None:
-                volume.rows.pop(key, None)
-            else:
-                volume.rows[key] = row
-        for index in batch.indexes:
-            self._change(index)
+            volume.events.append(StreamEvent(volume.next_event, stream, batch.now, data))
+            volume.next_event += 1
+        put(volume.rows, batch.rows)
+        self._change(batch.index)
         volume.answers.update({answer.key: (batch.now, answer) for answer in batch.answers})
 
     def _change(self, index: Index) -> None:
         volume = self._volume
-        for place in index.done:
-            volume.outbox.pop(place, None)
-        for place in index.met:
-            volume.due.pop(place, None)
-        for job in index.arrived:
-            volume.waiting.pop(job, None)
-        for effect in index.outbox:
-            place = (effect.job_id, effect.node)
-            volume.outbox.pop(place, None)  # to the end of the line
-            volume.outbox[place] = effect
-        for at, job, node, attempt in index.due:
-            volume.due[job, node] = Deadline(at, job, node, attempt)
-        for model, job in index.waiting:
-            volume.waiting[job] = model
-        for listing in index.listed:
-            volume.listed[listing.job_id] = listing
+        put(volume.outbox, index.outbox)
+        put(volume.ready, index.ready)
+        put(volume.due, index.due)
+        put(volume.waiting, index.waiting)
+        put(volume.dead, index.dead)
+        volume.listed.update(index.listed)
 
     def load(self, keys: Iterable[str]) -> dict[str, bytes]:
         return {key: self._volume.rows[key] for key in keys if key in self._volume.rows}
 
-    def answer(self, key: str) -> StoredAnswer | None:
-        _, answer = self._volume.answers.get(key, (0, None))
-        return answer
+    def answers(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
+        stored = self._volume.answers
+        return {key: stored[key][1] for key in keys if key in stored}
 
-    def forget_answers(self, before: float) -> None:
+    def forget_answers(self, before: float, limit: int) -> int:
         answers = self._volume.answers
-        self._volume.answers = {key: kept for key, kept in answers.items() if kept[0] >= before}
+        old = [key for key, (at, _) in answers.items() if at < before][:limit]
+        for key in old:
+            del answers[key]
+        return len(old)
 
     def outbox(self) -> list[Effect]:
         return list(self._volume.outbox.values())
@@ -105,16 +97,28 @@ class MemoryJournal:
     def due(self, now: float, limit: int) -> list[Deadline]:
         return sorted(each for each in self._volume.due.values() if each.at <= now)[:limit]
 
+    def ready(self, priority: int, after: str) -> Ready | None:
+        every = self._volume.ready.values()
+        behind = [each for each in every if each.priority == priority and each.client_id > after]
+        return min(behind, key=lambda each: each.client_id, default=None)  # the first of equals
+
     def waiting(self, model: str, after: str, limit: int) -> list[str]:
         waiting = self._volume.waiting.items()
         return sorted(job for job, name in waiting if name == model and job > after)[:limit]
 
     def listing(self, filters: Filters, after: Position, limit: int) -> list[str]:
-        places = {
-            Position(each.submitted_at, each.job_id): each for each in self._volume.listed.values()
-        }
+        places = {each.position(): each for each in self._volume.listed.values()}
         found = [at for at, each in places.items() if at < after and filters.let(each)]
         return [at.job_id for at in sorted(found, reverse=True)[:limit]]
+
+    def open_jobs(self, client_id: str, limit: int) -> list[str]:
+        listed = self._volume.listed.values()
+        found = [each for each in listed if each.client_id == client_id and each.state in OPEN]
+        return [each.job_id for each in sorted(found, key=Listing.position)[:limit]]
+
+    def dead(self, after: Position, limit: int) -> list[str]:
+        places = (Position(at, id) for id, at in self._volume.dead.items())
+        return [at.job_id for at in sorted(at for at in places if at < after)[: -limit - 1 : -1]]
 
     def states(self) -> dict[str, int]:
         return dict(Counter(each.state for each in self._volume.listed.values()))
@@ -124,11 +128,31 @@ class MemoryJournal:
         return sorted(key for key in rows if key.startswith(prefix) and key > after)[:limit]
 
     def story(self, stream: str, after: int = 0, limit: int = MANY) -> list[StoredEvent]:
-        events = self._volume.events[after:]
-        return [event for name, event in events if name == stream][:limit]
+        events = (each for each in self._volume.events if each.sequence > after)
+        return [stored(each) for each in events if each.stream == stream][:limit]
 
     def events_after(self, sequence: int, limit: int) -> list[StoredEvent]:
-        return [event for _, event in self._volume.events[sequence : sequence + limit]]
+        events = [each for each in self._volume.events if each.sequence > sequence]
+        return [stored(each) for each in events[:limit]]
+
+    def oldest(self, before: float, limit: int) -> list[StreamEvent]:
+        return [each for each in self._volume.events[:limit] if each.at < before]
+
+    def forget_events(self, through: int) -> None:
+        *older, newest = self._volume.events
+        self._volume.events = [each for each in older if each.sequence > through] + [newest]
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def put(table: dict[Any, Any], changes: Mapping[Any, Any]) -> None:
+    """Later entries stand behind earlier ones; None takes one out."""
+    for key, value in changes.items():
+        table.pop(key, None)
+        if value is not None:
+            table[key] = value
+
+
+def stored(event: StreamEvent) -> StoredEvent:
+    return StoredEvent(event.sequence, event.at, event.data)

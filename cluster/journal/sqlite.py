@@ -1,12 +1,14 @@
 """The journal in SQLite: write-ahead log, an fsync for each commit, one writer connection.
 
-apsw bundles a current SQLite; the system's `sqlite3` may have the WAL-reset bug (3.7.0-3.51.2).
-After any failure the connection is closed, which rolls back, and the next call opens another under
-the same epoch.
+A second connection reads, so that a commit in its own thread and the reads of the next batch go on
+side by side. apsw bundles a current SQLite; the system's `sqlite3` may have the WAL-reset bug
+(3.7.0-3.51.2). After any failure the connection is closed, which rolls back, and the next call
+opens another under the same epoch.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -16,21 +18,24 @@ import apsw
 from cluster.journal.contract import (
     MANY,
     Commit,
-    Deadline,
     JournalIdentity,
     StoredAnswer,
     StoredEvent,
+    StreamEvent,
     check_identity,
 )
 from cluster.private_files import make_folder
-from stillhouse.decisions import Effect, Index
+from stillhouse.decisions import Deadline, Effect, Index, Place, Ready
 from stillhouse.errors import Conflict, Fenced, JournalMissing, JournalUnavailable
-from stillhouse.listing import Filters, Position
+from stillhouse.listing import OPEN, Filters, Listing, Position
 
 LAST = "\U0010ffff"  # sorts behind whatever a key holds
 BUSY_MS = 2_000  # only while a fenced writer finishes its last commit
+CHECKPOINT_PAGES = 4_000  # of the log, 16 MiB: pages written again and again are copied once
+CACHE_KIB = 32 << 10  # a connection
+IS_OPEN = "state IN (" + ", ".join(f"'{state}'" for state in OPEN) + ")"
 
-SCHEMA = """
+SCHEMA = f"""
 CREATE TABLE journal(
   one INTEGER PRIMARY KEY CHECK (one = 1),
   cluster_id TEXT NOT NULL, publisher TEXT NOT NULL, shards INTEGER NOT NULL,
@@ -42,21 +47,28 @@ CREATE TABLE events(
 CREATE INDEX events_of_stream ON events(stream, sequence);
 CREATE TABLE rows(key TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT;
 CREATE TABLE answers(
-  key TEXT PRIMARY KEY, digest TEXT NOT NULL, status INTEGER NOT NULL, data BLOB NOT NULL,
-  at REAL NOT NULL
+  sequence INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,
+  status INTEGER NOT NULL, data BLOB NOT NULL, at REAL NOT NULL
 ) STRICT;
-CREATE INDEX answers_by_age ON answers(at);
 CREATE TABLE outbox(
   sequence INTEGER PRIMARY KEY, job_id TEXT NOT NULL, node TEXT NOT NULL, kind TEXT NOT NULL,
   attempt INTEGER NOT NULL, UNIQUE (job_id, node)
 ) STRICT;
+CREATE TABLE ready(
+  sequence INTEGER PRIMARY KEY, priority INTEGER NOT NULL, client_id TEXT NOT NULL,
+  job_id TEXT NOT NULL, node TEXT NOT NULL, attempt INTEGER NOT NULL, UNIQUE (job_id, node)
+) STRICT;
+CREATE INDEX ready_by_client ON ready(priority, client_id, sequence);
 CREATE TABLE due(
   at REAL NOT NULL, job_id TEXT NOT NULL, node TEXT NOT NULL, attempt INTEGER NOT NULL,
   PRIMARY KEY (job_id, node)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX due_by_time ON due(at, job_id, node);
-CREATE TABLE waiting(job_id TEXT PRIMARY KEY, model TEXT NOT NULL) STRICT;
+CREATE TABLE waiting(job_id TEXT PRIMARY KEY, model TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX waiting_by_model ON waiting(model, job_id);
+CREATE TABLE dead(id TEXT PRIMARY KEY, at REAL NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX dead_by_time ON dead(at, id);
+CREATE TABLE states(state TEXT PRIMARY KEY, jobs INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE listed(
   job_id TEXT PRIMARY KEY, submitted_at REAL NOT NULL, client_id TEXT NOT NULL,
   edge_model_profile_id TEXT NOT NULL, central_model TEXT NOT NULL, state TEXT NOT NULL,
@@ -68,6 +80,7 @@ CREATE INDEX listed_by_profile ON listed(edge_model_profile_id, submitted_at, jo
 CREATE INDEX listed_by_model ON listed(central_model, submitted_at, job_id);
 CREATE INDEX listed_by_state ON listed(state, submitted_at, job_id);
 CREATE INDEX listed_by_verdict ON listed(verdict, submitted_at, job_id);
+CREATE INDEX open_by_client ON listed(client_id, submitted_at, job_id) WHERE {IS_OPEN};
 """
 
 
@@ -98,6 +111,9 @@ def connect(path: Path, vfs: str | None = None) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
     connection.set_busy_timeout(BUSY_MS)
     connection.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+    connection.execute(
+        f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}; PRAGMA cache_size = -{CACHE_KIB}"
+    )
     return connection
 
 
@@ -108,7 +124,7 @@ class SqliteJournal:
         if not path.exists():
             raise JournalMissing(f"there is no journal at {path}")
         self._path, self._vfs = path, vfs
-        self._connection: apsw.Connection | None = None
+        self._open: dict[str, apsw.Connection] = {}  # the one that writes, and the one that reads
         self._epoch = self._take_epoch(identity)
 
     def _take_epoch(self, identity: JournalIdentity) -> int:
@@ -122,36 +138,44 @@ class SqliteJournal:
             connection.execute("UPDATE journal SET epoch = ?", (epoch + 1,))
             return epoch + 1
 
-    # --- connection: open as long as nothing fails ---
+    # --- connections: open as long as nothing fails ---
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[apsw.Connection]:
+    def _connection(self, name: str) -> Iterator[apsw.Connection]:
         try:
-            if self._connection is None:
-                self._connection = connect(self._path, self._vfs)
-            yield self._connection
+            if name not in self._open:
+                self._open[name] = connect(self._path, self._vfs)
+            yield self._open[name]
         except apsw.Error as error:
-            self.close()
+            self._close(name)
             raise JournalUnavailable(f"{type(error).__name__}: {error}") from error
         except BaseException:
-            self.close()
+            self._close(name)
             raise
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[apsw.Connection]:
-        with self._opened() as connection:
+        with self._connection("writes") as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
 
     def _select(self, query: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
-        with self._opened() as connection:
+        with self._connection("reads") as connection:
             return connection.execute(query, bindings).fetchall()
 
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
+    def _each(self, query: str, keys: Iterable[str]) -> list[Any]:
+        with self._connection("reads") as connection:
+            return connection.executemany(query, ((key,) for key in keys)).fetchall()
+
+    def _close(self, name: str) -> None:
+        connection = self._open.pop(name, None)
         if connection is not None:
             connection.close(force=True)  # rolls back what is open
+
+    def close(self) -> None:
+        for name in list(self._open):
+            self._close(name)
 
     # --- the contract ---
 
@@ -162,17 +186,20 @@ class SqliteJournal:
             write(connection, batch)
 
     def load(self, keys: Iterable[str]) -> dict[str, bytes]:
-        with self._opened() as connection:
-            select = "SELECT key, data FROM rows WHERE key = ?"
-            return dict(connection.executemany(select, ((key,) for key in keys)))
+        return dict(self._each("SELECT key, data FROM rows WHERE key = ?", keys))
 
-    def answer(self, key: str) -> StoredAnswer | None:
-        found = self._select("SELECT key, digest, status, data FROM answers WHERE key = ?", (key,))
-        return StoredAnswer(*found[0]) if found else None
+    def answers(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
+        select = "SELECT key, digest, status, data FROM answers WHERE key = ?"
+        return {key: StoredAnswer(key, *rest) for key, *rest in self._each(select, keys)}
 
-    def forget_answers(self, before: float) -> None:
+    def forget_answers(self, before: float, limit: int) -> int:
+        oldest = "SELECT sequence FROM answers ORDER BY sequence LIMIT ?"
         with self._transaction() as connection:
-            connection.execute("DELETE FROM answers WHERE at < ?", (before,))
+            connection.execute(
+                f"DELETE FROM answers WHERE sequence IN ({oldest}) AND at < ?",  # noqa: S608
+                (limit, before),
+            )
+            return connection.changes()
 
     def outbox(self) -> list[Effect]:
         found = self._select("SELECT job_id, node, kind, attempt FROM outbox ORDER BY sequence")
@@ -180,10 +207,19 @@ class SqliteJournal:
 
     def due(self, now: float, limit: int) -> list[Deadline]:
         found = self._select(
-            "SELECT * FROM due WHERE at <= ? ORDER BY at, job_id, node LIMIT ?",
+            "SELECT at, job_id, node, attempt FROM due WHERE at <= ? "
+            "ORDER BY at, job_id, node LIMIT ?",
             (now, limit),
         )
         return [Deadline(*each) for each in found]
+
+    def ready(self, priority: int, after: str) -> Ready | None:
+        found = self._select(
+            "SELECT priority, client_id, job_id, node, attempt FROM ready "
+            "WHERE priority = ? AND client_id > ? ORDER BY client_id, sequence LIMIT 1",
+            (priority, after),
+        )
+        return Ready(*found[0]) if found else None
 
     def waiting(self, model: str, after: str, limit: int) -> list[str]:
         found = self._select(
@@ -203,8 +239,23 @@ class SqliteJournal:
         )
         return [job for (job,) in found]
 
+    def open_jobs(self, client_id: str, limit: int) -> list[str]:
+        found = self._select(
+            f"SELECT job_id FROM listed WHERE client_id = ? AND {IS_OPEN} "  # noqa: S608
+            "ORDER BY submitted_at, job_id LIMIT ?",
+            (client_id, limit),
+        )
+        return [job for (job,) in found]
+
+    def dead(self, after: Position, limit: int) -> list[str]:
+        found = self._select(
+            "SELECT id FROM dead WHERE (at, id) < (?, ?) ORDER BY at DESC, id DESC LIMIT ?",
+            (after.submitted_at, after.job_id, limit),
+        )
+        return [letter for (letter,) in found]
+
     def states(self) -> dict[str, int]:
-        return dict(self._select("SELECT state, count(*) FROM listed GROUP BY state"))
+        return dict(self._select("SELECT state, jobs FROM states WHERE jobs > 0"))
 
     def keys(self, prefix: str, after: str, limit: int) -> list[str]:
         found = self._select(
@@ -228,37 +279,107 @@ class SqliteJournal:
         )
         return [StoredEvent(*each) for each in found]
 
+    def oldest(self, before: float, limit: int) -> list[StreamEvent]:
+        found = self._select(
+            "SELECT sequence, stream, at, data FROM events ORDER BY sequence LIMIT ?", (limit,)
+        )
+        return [StreamEvent(*each) for each in found if each[2] < before]
+
+    def forget_events(self, through: int) -> None:
+        with self._transaction() as connection:
+            connection.execute(
+                "DELETE FROM events "
+                "WHERE sequence <= ? AND sequence < (SELECT max(sequence) FROM events)",
+                (through,),
+            )
+
 
 def write(connection: apsw.Connection, batch: Commit) -> None:
     """All that a commit changes; the statements stay prepared in the connection's cache."""
     many = connection.executemany
     many(
         "INSERT INTO events(stream, at, data) VALUES (?, ?, ?)",
-        ((stream, batch.now, data) for stream, data in batch.events),
+        [(stream, batch.now, data) for stream, data in batch.events],
     )
-    rows = batch.rows.items()
-    many("DELETE FROM rows WHERE key = ?", ((key,) for key, data in rows if data is None))
-    many(
+    put(
+        connection,
+        batch.rows,
+        "DELETE FROM rows WHERE key = ?",
         "INSERT INTO rows VALUES (?, ?) ON CONFLICT DO UPDATE SET data = excluded.data",
-        ((key, data) for key, data in rows if data is not None),
     )
-    for index in batch.indexes:
-        change(connection, index)
+    write_index(connection, batch.index)
     many(
-        "INSERT INTO answers VALUES (?, ?, ?, ?, ?)", ((*each, batch.now) for each in batch.answers)
+        "INSERT INTO answers(key, digest, status, data, at) VALUES (?, ?, ?, ?, ?)",
+        [(*each, batch.now) for each in batch.answers],
     )
 
 
-def change(connection: apsw.Connection, index: Index) -> None:
-    """Endings before beginnings, as the contract says."""
-    many = connection.executemany
-    many("DELETE FROM outbox WHERE job_id = ? AND node = ?", index.done)
-    many("DELETE FROM due WHERE job_id = ? AND node = ?", index.met)
-    many("DELETE FROM waiting WHERE job_id = ?", ((job,) for job in index.arrived))
-    many(
+def write_index(connection: apsw.Connection, index: Index) -> None:
+    """Entries that ended, then those that began."""
+    put_places(
+        connection,
+        index.outbox,
+        "DELETE FROM outbox WHERE job_id = ? AND node = ?",
         "REPLACE INTO outbox(job_id, node, kind, attempt) VALUES (?, ?, ?, ?)",
-        ((each.job_id, each.node, each.kind, each.attempt) for each in index.outbox),
     )
-    many("REPLACE INTO due VALUES (?, ?, ?, ?)", index.due)
-    many("REPLACE INTO waiting(model, job_id) VALUES (?, ?)", index.waiting)
-    many("REPLACE INTO listed VALUES (?, ?, ?, ?, ?, ?, ?)", map(astuple, index.listed))
+    put_places(
+        connection,
+        index.ready,
+        "DELETE FROM ready WHERE job_id = ? AND node = ?",
+        "REPLACE INTO ready(priority, client_id, job_id, node, attempt) VALUES (?, ?, ?, ?, ?)",
+    )
+    put_places(
+        connection,
+        index.due,
+        "DELETE FROM due WHERE job_id = ? AND node = ?",
+        "REPLACE INTO due VALUES (?, ?, ?, ?)",
+    )
+    put(
+        connection,
+        index.waiting,
+        "DELETE FROM waiting WHERE job_id = ?",
+        "REPLACE INTO waiting VALUES (?, ?)",
+    )
+    put(
+        connection,
+        index.dead,
+        "DELETE FROM dead WHERE id = ?",
+        "REPLACE INTO dead VALUES (?, ?)",
+    )
+    if index.listed:
+        write_listed(connection, index.listed)
+
+
+def put(connection: apsw.Connection, changes: Mapping[str, Any], delete: str, insert: str) -> None:
+    """Each change by its key."""
+    connection.executemany(delete, [(key,) for key, value in changes.items() if value is None])
+    connection.executemany(insert, [pair for pair in changes.items() if pair[1] is not None])
+
+
+def put_places(
+    connection: apsw.Connection,
+    changes: Mapping[Place, tuple[Any, ...] | None],
+    delete: str,
+    insert: str,
+) -> None:
+    """Each change of a node's entry; what begins says its place itself."""
+    connection.executemany(delete, [place for place, value in changes.items() if value is None])
+    connection.executemany(insert, [value for value in changes.values() if value is not None])
+
+
+def write_listed(connection: apsw.Connection, listed: Mapping[str, Listing]) -> None:
+    """The list's lines, and how many of each state there are, so that nobody need count them."""
+    was = connection.executemany(
+        "SELECT state FROM listed WHERE job_id = ?", [(job,) for job in listed]
+    )
+    more = Counter(each.state for each in listed.values())
+    more.subtract(str(state) for (state,) in was.fetchall())
+    connection.executemany(
+        "INSERT INTO states VALUES (?, ?) ON CONFLICT DO UPDATE SET jobs = jobs + excluded.jobs",
+        [(state, jobs) for state, jobs in more.items() if jobs],
+    )
+    connection.executemany(
+        "INSERT INTO listed VALUES (?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET state = excluded.state, verdict = excluded.verdict",
+        map(astuple, listed.values()),
+    )

@@ -5,7 +5,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 target missed, 4 refused, 5 unreachable.
 
 import typer
 
-from stillhouse.cli import doctor, edge, jobs, models, profiles
+from stillhouse.cli import dead_letters, doctor, edge, jobs, models, profiles
 from stillhouse.cli.verbs import Verbs
 
 app = typer.Typer(
@@ -22,4 +22,5 @@ app.add_typer(models.app, name="models")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(edge.app, name="edge")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.command("doctor")(doctor.doctor)

@@ -7,7 +7,14 @@ from rich.table import Table
 from rich.tree import Tree
 
 from stillhouse.cli.door import MISSED, URL, Json, Keys, Url, asking, out, tell
-from stillhouse.entities import DistillationJob, JobState, Role, VerdictKind
+from stillhouse.entities import (
+    DEADLINE_S,
+    DistillationJob,
+    JobState,
+    Priority,
+    Role,
+    VerdictKind,
+)
 from stillhouse.wire.messages import GraphNode, JobList, JobStatus
 
 app = typer.Typer(no_args_is_help=True, help="Distillation jobs.")
@@ -18,13 +25,17 @@ As = Annotated[Role, typer.Option("--as", help="client: its own jobs; operator: 
 def submit(
     central_model: Annotated[str, typer.Argument(metavar="NAME[@VERSION|@ALIAS]")],
     profile_id: str,
+    priority: Priority = Priority.NORMAL,
+    deadline_s: float = DEADLINE_S,
     url: Url = URL,
     keys: Keys = None,
     json: Json = False,
 ) -> None:
     """Submit a job; it waits if the central model is not there yet."""
     with asking(url, keys, Role.CLIENT) as client:
-        job = client.submit(client.enrol(), central_model, profile_id)
+        job = client.submit(
+            client.enrol(), central_model, profile_id, priority=priority, deadline_s=deadline_s
+        )
     tell(job) if json else out.print(line(job), highlight=False)
 
 

@@ -1,4 +1,4 @@
-"""Verbs of the server (serve, demo) come in through the entry-point group `stillhouse.commands`.
+"""Verbs of the server (serve, state, demo) come in by the entry points `stillhouse.commands`.
 
 A device that installs the library alone has none of them, and nothing of theirs is imported before
 one is called: Ray alone takes seconds.
@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 GROUP = "stillhouse.commands"
 WORDS = {
     "serve": "A server on this machine: cluster, actors and API.",
+    "state": "Back up, restore, migrate or check what a server keeps.",
     "demo": "People, devices, an owner: from profile to verdict, on real data.",
 }
 
@@ -37,6 +38,13 @@ class Verbs(TyperGroup):
         verb = verbs().get(args[0])
         if verb is None:
             return super().resolve_command(ctx, args)
-        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        alone.command(verb.name)(verb.load())
-        return verb.name, typer.main.get_command(alone), args[1:]
+        return verb.name, command(verb.name, verb.load()), args[1:]
+
+
+def command(name: str, verb: Any) -> Any:
+    """A verb is a function, or a group of verbs with an app of its own."""
+    if isinstance(verb, typer.Typer):
+        return typer.main.get_command(verb)
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command(name)(verb)
+    return typer.main.get_command(alone)

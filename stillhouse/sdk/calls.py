@@ -10,17 +10,21 @@ from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from stillhouse.entities import (
+    DEADLINE_S,
     CentralModel,
     CentralModelSpec,
     DistillationJob,
     EdgeModelProfile,
     Entity,
     JobState,
+    Priority,
     ProfileSpec,
     VerdictKind,
 )
+from stillhouse.wire.endpoints import PATH, Endpoints
 from stillhouse.wire.messages import (
     AliasRequest,
+    DeadLetterList,
     Explanation,
     JobGraph,
     JobList,
@@ -168,13 +172,21 @@ def delete_profile(
 
 
 def submit(
-    client_id: str, central_model: str, profile_id: str, *, key: str | None = None
+    client_id: str,
+    central_model: str,
+    profile_id: str,
+    *,
+    priority: Priority = Priority.NORMAL,
+    deadline_s: float = DEADLINE_S,
+    key: str | None = None,
 ) -> Call[DistillationJob]:
     """Submit a job (`name`, `name@version` or `name@alias`); it waits if the model is not there."""
     body = JobRequest(
         client_id=client_id,
         central_model_version=central_model,
         edge_model_profile_id=profile_id,
+        priority=priority,
+        deadline_s=deadline_s,
     )
     return post("/distillation_jobs", DistillationJob, body, key)
 
@@ -223,6 +235,19 @@ def cancel(job_id: str, *, key: str | None = None) -> Call[DistillationJob]:
     return post(f"/distillation_jobs/{job_id}/cancel", DistillationJob, None, key)
 
 
+# --- dead letters ---
+
+
+def dead_letters(*, limit: int | None = None, cursor: str | None = None) -> Call[DeadLetterList]:
+    """A page of what failed for good and waits for a replay, newest first; for operators."""
+    return get("/dead_letters", DeadLetterList, limit=limit, cursor=cursor)
+
+
+def replay(letter_id: str, *, key: str | None = None) -> Call[DistillationJob]:
+    """The job of a dead letter goes on where it failed."""
+    return post(f"/dead_letters/{letter_id}/replay", DistillationJob, None, key)
+
+
 # --- keys ---
 
 
@@ -237,7 +262,12 @@ def revoke_keys(client_id: str, number: int, *, key: str | None = None) -> Call[
     return Call("DELETE", f"/clients/{client_id}/keys/{number}", nothing, key=key)
 
 
-# --- central models ---
+# --- the deployment, and central models ---
+
+
+def endpoints() -> Call[Endpoints]:
+    """Where its API answers; the fixed URL comes last."""
+    return get(PATH, Endpoints)
 
 
 def anchors() -> Call[TrustAnchors]:

@@ -66,6 +66,7 @@ class Stillhouse:
         """Join (loopback development mode); this principal's id."""
         return enrol(self.http, self._identity, self.role).principal_id
 
+    endpoints = sends(calls.endpoints)
     anchors = sends(calls.anchors)
     create_profile = sends(calls.create_profile)
     profile = sends(calls.profile)
@@ -78,6 +79,8 @@ class Stillhouse:
     graph = sends(calls.graph)
     explanation = sends(calls.explanation)
     cancel = sends(calls.cancel)
+    dead_letters = sends(calls.dead_letters)
+    replay = sends(calls.replay)
     add_keys = sends(calls.add_keys)
     revoke_keys = sends(calls.revoke_keys)
     models = sends(calls.models)

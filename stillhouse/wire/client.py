@@ -2,14 +2,15 @@
 
 A command that meets a 5xx or a lost connection is sent again with the same nonce, signed anew: the
 server knows it by the nonce and does nothing twice. So is one that was refused because the clock is
-wrong, once, by the server's. Plain http is for loopback alone.
+wrong, once, by the server's. One that loses an endpoint goes to the next at once, and asks that one
+where the others are now. Plain http is for loopback alone.
 """
 
 import asyncio
 import copy
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any, Self, TypeVar
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 
 from stillhouse.entities import Entity
 from stillhouse.errors import Forbidden, StillhouseError, Unavailable
+from stillhouse.wire.endpoints import PATH, named_by
 from stillhouse.wire.identity import Identity
 from stillhouse.wire.problems import Problem, error_of
 from stillhouse.wire.signatures import sign
@@ -56,6 +58,7 @@ class Caller:
             check_endpoint(endpoint)
         self.key_id = ""  # until enrolled
         self.wire_bytes = 0
+        self._given = tuple(endpoints)
         self.endpoints = list(endpoints)
         self._identity = identity
         self._nonce, self._clock = nonce, clock
@@ -74,7 +77,7 @@ class Caller:
         """Yields requests to send, for an answer or None, and seconds to pause; returns the answer
         or raises the error that it stands for. One nonce, however many tries."""
         nonce = nonce or self._nonce()
-        response = None
+        response, lost = None, set[str]()
         for attempt in range(self._tries):
             base = self.endpoints[0]
             request = self.request(base, method, path, query, headers, body, nonce)
@@ -83,9 +86,14 @@ class Caller:
             if response is not None and self._was_our_clock(response):
                 continue
             if response is not None and response.status_code < 500:
+                if lost and len(self.endpoints) > 1:
+                    yield from self._find_others(base, lost)
                 return checked(response)
             self.endpoints.append(self.endpoints.pop(0))
-            yield min(LONGEST_PAUSE_S, PAUSE_S * 2**attempt)
+            if response is None:
+                lost.add(base)
+            if response is not None or lost.issuperset(self.endpoints):
+                yield min(LONGEST_PAUSE_S, PAUSE_S * 2**attempt)
         if response is None:
             raise Unavailable(f"no answer from {', '.join(self.endpoints)}")
         return checked(response)
@@ -117,6 +125,16 @@ class Caller:
             )
         url = f"{base}{path}?{query}" if query else f"{base}{path}"
         return httpx2.Request(method, url, content=body, headers={"accept": "*/*", **signed})
+
+    def _find_others(
+        self, base: str, lost: Collection[str]
+    ) -> Generator[httpx2.Request, httpx2.Response | None, None]:
+        """Ask the one that answered where the others are now; those that we were given stay."""
+        request = self.request(base, "GET", PATH, "", {}, None)
+        response = yield request
+        self._count(request, response)
+        there = [each for each in named_by(base, response) if each not in lost]
+        self.endpoints = list(dict.fromkeys((*there, base, *self._given)))
 
     def _was_our_clock(self, response: httpx2.Response) -> bool:
         """Set ours by the server's if that explains the refusal."""

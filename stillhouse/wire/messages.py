@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stillhouse.entities import (
+    DEADLINE_S,
+    LONGEST_DEADLINE_S,
     ArchitectureSpec,
     CentralModelSpec,
     Count,
@@ -18,6 +20,7 @@ from stillhouse.entities import (
     Name,
     Plan,
     Preprocessing,
+    Priority,
     ProbeResult,
     Role,
     Student,
@@ -62,6 +65,10 @@ class JobRequest(Entity):
     client_id: Id
     central_model_version: ModelRef
     edge_model_profile_id: Id
+    priority: Priority = Field(default=Priority.NORMAL, description="high is for operators alone")
+    deadline_s: float = Field(
+        default=DEADLINE_S, gt=0, le=LONGEST_DEADLINE_S, description="seconds from now"
+    )
 
 
 class ProbeReport(Entity):
@@ -274,6 +281,25 @@ class JobList(Entity):
     """A page of jobs, newest first."""
 
     jobs: tuple[DistillationJob, ...]
+    next_cursor: str | None = Field(description="of the next page; null where there is none")
+
+
+class DeadLetter(Entity):
+    """An effect that failed for good; its job has failed, and goes on with a replay."""
+
+    id: str
+    client_id: str
+    job_id: str
+    node: str
+    attempts: int
+    error: str
+    at: float = Field(description="seconds since the epoch")
+
+
+class DeadLetterList(Entity):
+    """A page of dead letters that wait for a replay, newest first."""
+
+    dead_letters: tuple[DeadLetter, ...]
     next_cursor: str | None = Field(description="of the next page; null where there is none")
 
 

@@ -79,6 +79,12 @@ PROBLEMS: dict[type[StillhouseError], tuple[int, str, str, str]] = {
         "If-Match is missing",
         "Send If-Match with the ETag that you read.",
     ),
+    errors.QuotaExceeded: (
+        429,
+        "quota_exceeded",
+        "Too many open jobs",
+        "Wait until one is over, or cancel one.",
+    ),
     errors.TransferClosed: (
         409,
         "transfer_closed",
@@ -100,6 +106,12 @@ PROBLEMS: dict[type[StillhouseError], tuple[int, str, str, str]] = {
         "This format is not read here",
         "Send the format that the documentation names.",
     ),
+    errors.Overloaded: (
+        503,
+        "overloaded",
+        "More is waiting than is taken in",
+        "Try again with the same idempotency key after Retry-After.",
+    ),
     errors.JournalUnavailable: (
         503,
         "journal_unavailable",
@@ -108,6 +120,12 @@ PROBLEMS: dict[type[StillhouseError], tuple[int, str, str, str]] = {
     ),
     errors.Fenced: (503, "fenced", "Another writer took over", "Try again."),
     errors.Unavailable: (503, "unavailable", "Not now", "Try again."),
+    errors.Defect: (
+        500,
+        "internal",
+        "A bug on our side",
+        "Try again with the same idempotency key; report it if it stays.",
+    ),
     errors.VerificationFailed: (
         400,
         "verification_failed",
@@ -134,7 +152,7 @@ def problem_of(error: StillhouseError) -> Problem:
         code=code,
         detail=str(error) or title,
         action=action,
-        retry_after_s=1 if status == 503 else None,
+        retry_after_s=1 if status in (429, 503) else None,
     )
 
 

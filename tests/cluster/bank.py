@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stillhouse.decisions import Answer, Decision, Effect, Index, NotLoaded, Request
+from stillhouse.decisions import Answer, Decision, Effect, Index, NotLoaded, Overlay, Request
 from stillhouse.errors import Conflict, NotFound
 
 
@@ -76,15 +76,16 @@ def step(rows: Mapping[str, Any], request: Request, now: float) -> Decision:
             before = account(rows, to)
             balance = amount + (before.balance if before else 0)
             effects = (Effect(to, "tell", "letter", 1),)
-            return Decision((Moved(to, amount),), effects, Answer(200, balance, {"etag": "1"}))
+            answer = Answer(200, balance, {"etag": "1"})
+            return decided(rows, (Moved(to, amount),), answer, effects)
         case Transfer(source, to, amount):
             if existing(rows, source).balance < amount:
                 raise Conflict("not enough")
             existing(rows, to)
-            return Decision((Moved(source, -amount), Moved(to, amount)))
+            return decided(rows, (Moved(source, -amount), Moved(to, amount)))
         case Close(name):
             existing(rows, name)
-            return Decision((Closed(name),))
+            return decided(rows, (Closed(name),))
         case Look(name):
             return Decision(answer=Answer(200, existing(rows, name).balance))
     raise AssertionError(request)
@@ -97,10 +98,25 @@ def evolve(rows: Mapping[str, Any], event: Moved | Closed) -> Mapping[str, Any]:
     return {event.name: Account(event.name, event.amount + (before.balance if before else 0))}
 
 
-def index(rows: Mapping[str, Any], event: Moved | Closed) -> Index:
+def index(rows: Mapping[str, Any], event: Moved | Closed, into: Index) -> None:
+    place = (event.name, "tell")
     if isinstance(event, Closed):
-        return Index(done=((event.name, "tell"),))
-    return Index(outbox=(Effect(event.name, "tell", "letter", rows[event.name].balance),))
+        into.outbox[place] = None
+    else:
+        into.outbox[place] = Effect(*place, "letter", rows[event.name].balance)
+
+
+def decided(
+    rows: Mapping[str, Any],
+    events: tuple[Moved | Closed, ...],
+    answer: Answer = Answer(204),
+    effects: tuple[Effect, ...] = (),
+) -> Decision:
+    after, changes = Overlay(rows), Index()
+    for event in events:
+        after.update(evolve(after, event))
+        index(after, event, changes)
+    return Decision(events, effects, answer, dict(after), changes)
 
 
 def stream(event: Moved | Closed) -> str:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import committing
 import pytest
@@ -19,9 +20,11 @@ from cluster.journal import memory, sqlite
 from cluster.journal.contract import Commit, Journal, JournalIdentity, StoredAnswer
 from cluster.journal.memory import MemoryJournal, Volume
 from cluster.journal.sqlite import SqliteJournal
-from stillhouse.decisions import Effect, Index
+from stillhouse.decisions import Deadline, Effect, Index, Ready
 from stillhouse.errors import Conflict, Fenced, Invalid, JournalMissing, JournalUnavailable
 from stillhouse.listing import START, Filters, Listing, Position
+
+PLACE = ("job", "plan")
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def test_what_was_committed_is_there_after_a_restart(journal: Journal, backend: 
     again = backend.open(IDENTITY)
     assert again.load(["last", "row/1"]) == {"last": b"1", "row/1": b"1"}
     assert again.story("story") == [(1, 1.0, b"1"), (2, 1.0, b"1")]
-    assert again.answer("key/1") == StoredAnswer("key/1", "digest", 200, b"1")
+    assert again.answers(["key/1"]) == {"key/1": StoredAnswer("key/1", "digest", 200, b"1")}
     again.close()
 
 
@@ -148,13 +151,15 @@ def test_a_taken_answer_key_fails_the_whole_commit_and_the_next_one_works(
         2,
         events=(("s", b"e"),),
         rows={"a": b"1"},
-        indexes=(Index(outbox=(effect,), due=((1, "job", "plan", 1),), waiting=(("m", "job"),)),),
+        index=Index(
+            outbox={PLACE: effect}, due={PLACE: Deadline(1, *PLACE, 1)}, waiting={"job": "m"}
+        ),
         answers=(answer("new"), answer("k")),
     )
     with pytest.raises(JournalUnavailable):
         journal.commit(bad)
     assert journal.load(["a"]) == {}
-    assert journal.answer("new") is None
+    assert journal.answers(["new"]) == {}
     assert journal.story("s") == []
     assert (journal.outbox(), journal.due(9, 9), journal.waiting("m", "", 9)) == ([], [], [])
     journal.commit(replace(bad, answers=(answer("new"),)))
@@ -165,15 +170,38 @@ def test_a_taken_answer_key_fails_the_whole_commit_and_the_next_one_works(
 def test_two_answers_under_one_key_in_one_commit_fail_it(journal: Journal) -> None:
     with pytest.raises(JournalUnavailable):
         journal.commit(Commit(1, answers=(answer("k"), answer("k"))))
-    assert journal.answer("k") is None
+    assert journal.answers(["k"]) == {}
 
 
 def test_old_answers_can_be_forgotten(journal: Journal) -> None:
     journal.commit(Commit(1, answers=(answer("old"),)))
     journal.commit(Commit(2, answers=(answer("young"),)))
-    journal.forget_answers(before=2)
-    assert journal.answer("old") is None
-    assert journal.answer("young") == answer("young")
+    assert journal.forget_answers(before=2, limit=9) == 1
+    assert journal.answers(["old", "young"]) == {"young": answer("young")}
+    assert journal.forget_answers(before=2, limit=9) == 0
+
+
+def test_old_answers_are_forgotten_in_pages(journal: Journal) -> None:
+    for number in range(5):
+        journal.commit(Commit(number, answers=(answer(f"key-{number}"),)))
+    assert journal.forget_answers(before=9, limit=2) == 2
+    assert set(journal.answers(f"key-{n}" for n in range(5))) == {"key-2", "key-3", "key-4"}
+
+
+# --- retention -----------------------------------------------------------------------------------
+
+
+def test_the_oldest_events_are_read_and_dropped_but_never_the_newest(journal: Journal) -> None:
+    for number in range(1, 5):
+        journal.commit(Commit(number, events=(("s", b"%d" % number),)))
+    assert journal.oldest(before=3, limit=9) == [(1, "s", 1.0, b"1"), (2, "s", 2.0, b"2")]
+    assert journal.oldest(before=9, limit=1) == [(1, "s", 1.0, b"1")]
+    journal.forget_events(through=2)
+    assert journal.story("s") == [(3, 3.0, b"3"), (4, 4.0, b"4")]
+    journal.forget_events(through=4)
+    assert journal.events_after(0, 9) == [(4, 4.0, b"4")]
+    journal.commit(Commit(5, events=(("s", b"5"),)))
+    assert journal.story("s") == [(4, 4.0, b"4"), (5, 5.0, b"5")]
 
 
 # --- events and indexes --------------------------------------------------------------------------
@@ -188,33 +216,74 @@ def test_a_story_is_one_streams_events_and_the_feed_is_all_of_them(journal: Jour
 
 
 def test_the_outbox_holds_what_began_and_has_not_ended_oldest_first(journal: Journal) -> None:
-    first, second = Effect("job", "plan", "plan", 1), Effect("job", "decide", "decide", 1)
-    journal.commit(Commit(1, indexes=(Index(outbox=(first, second)),)))
-    again = replace(first, attempt=2)
-    journal.commit(Commit(2, indexes=(Index(outbox=(again,), done=(("job", "plan"),)),)))
+    first, second = Effect(*PLACE, "plan", 1), Effect("job", "decide", "decide", 1)
+    outbox = {PLACE: first, ("job", "decide"): second}
+    journal.commit(Commit(1, index=Index(outbox=outbox)))
+    again = first._replace(attempt=2)
+    journal.commit(Commit(2, index=Index(outbox={PLACE: again})))
     assert journal.outbox() == [second, again]
-    journal.commit(Commit(3, indexes=(Index(done=(("job", "decide"),)),)))
+    journal.commit(Commit(3, index=Index(outbox={("job", "decide"): None, ("no", "one"): None})))
     assert journal.outbox() == [again]
+
+
+def test_ready_nodes_are_found_client_by_client_the_first_of_each(journal: Journal) -> None:
+    nodes = [
+        Ready(1, "bob", "b1", "plan", 1),
+        Ready(1, "ann", "a1", "plan", 1),
+        Ready(1, "ann", "a0", "plan", 1),
+        Ready(0, "cid", "c1", "plan", 2),
+    ]
+    journal.commit(Commit(1, index=Index(ready={(each.job_id, each.node): each for each in nodes})))
+    assert journal.ready(1, "") == nodes[1]
+    assert journal.ready(1, "ann") == nodes[0]
+    assert journal.ready(1, "bob") is None
+    assert journal.ready(0, "") == nodes[3]
+    journal.commit(Commit(2, index=Index(ready={("a1", "plan"): None})))
+    assert journal.ready(1, "") == nodes[2]
 
 
 def test_deadlines_come_earliest_first_and_a_later_one_replaces_its_attempts(
     journal: Journal,
 ) -> None:
-    journal.commit(Commit(1, indexes=(Index(due=((5, "a", "n", 1), (3, "b", "n", 1))),)))
-    assert journal.due(4, 9) == [(3, "b", "n", 1)]
-    assert journal.due(5, 1) == [(3, "b", "n", 1)]
-    journal.commit(Commit(2, indexes=(Index(due=((8, "b", "n", 2),), met=(("a", "n"),)),)))
-    assert journal.due(9, 9) == [(8, "b", "n", 2)]
+    late, soon = Deadline(5, "a", "n", 1), Deadline(3, "b", "n", 1)
+    journal.commit(Commit(1, index=Index(due={("a", "n"): late, ("b", "n"): soon})))
+    assert journal.due(4, 9) == [soon]
+    assert journal.due(5, 1) == [soon]
+    later = Deadline(8, "b", "n", 2)
+    journal.commit(Commit(2, index=Index(due={("b", "n"): later, ("a", "n"): None})))
+    assert journal.due(9, 9) == [later]
 
 
 def test_waiting_jobs_are_read_page_by_page_for_one_model(journal: Journal) -> None:
-    waiting = (("m", "c"), ("m", "a"), ("other", "b"), ("m", "d"))
-    journal.commit(Commit(1, indexes=(Index(waiting=waiting),)))
+    waiting = {"c": "m", "a": "m", "b": "other", "d": "m"}
+    journal.commit(Commit(1, index=Index(waiting=waiting)))
     assert journal.waiting("m", "", 2) == ["a", "c"]
     assert journal.waiting("m", "c", 2) == ["d"]
-    journal.commit(Commit(2, indexes=(Index(arrived=("a", "b")),)))
+    journal.commit(Commit(2, index=Index(waiting={"a": None, "b": None})))
     assert journal.waiting("m", "", 9) == ["c", "d"]
     assert journal.waiting("other", "", 9) == []
+
+
+def test_dead_letters_wait_newest_first_until_they_are_replayed(journal: Journal) -> None:
+    journal.commit(Commit(1, index=Index(dead={"x": 1.0, "y": 3.0, "z": 2.0})))
+    assert journal.dead(START, 9) == ["y", "z", "x"]
+    assert journal.dead(Position(3.0, "y"), 1) == ["z"]
+    journal.commit(Commit(2, index=Index(dead={"z": None})))
+    assert journal.dead(START, 9) == ["y", "x"]
+
+
+def test_a_clients_open_jobs_come_oldest_first(journal: Journal) -> None:
+    lines = [
+        listing("new", 3),
+        listing("old", 1),
+        listing("over", 2, state="ENDED"),
+        listing("waits", 2, state="ACCEPTED"),
+        listing("foreign", 1, client_id="bob"),
+    ]
+    journal.commit(Commit(1, index=listed(*lines)))
+    assert journal.open_jobs("ann", 9) == ["old", "waits", "new"]
+    assert journal.open_jobs("ann", 1) == ["old"]
+    assert journal.open_jobs("nobody", 9) == []
 
 
 def listing(job: str, at: float, **changes: str) -> Listing:
@@ -222,9 +291,13 @@ def listing(job: str, at: float, **changes: str) -> Listing:
     return Listing(job, at, **{**given, "state": "RUNNING", "verdict": None, **changes})
 
 
+def listed(*lines: Listing) -> Index:
+    return Index(listed={line.job_id: line for line in lines})
+
+
 def test_lists_are_newest_first_page_by_page_and_filtered(journal: Journal) -> None:
     lines = [listing(f"job-{i}", i // 2, client_id="ann" if i % 3 else "bob") for i in range(7)]
-    journal.commit(Commit(1, indexes=(Index(listed=tuple(lines)),)))
+    journal.commit(Commit(1, index=listed(*lines)))
     newest = [f"job-{i}" for i in (6, 5, 4, 3, 2, 1, 0)]
     assert journal.listing(Filters(), START, 10) == newest
     assert journal.listing(Filters(), START, 2) == newest[:2]
@@ -234,9 +307,9 @@ def test_lists_are_newest_first_page_by_page_and_filtered(journal: Journal) -> N
 
 
 def test_a_job_that_moved_is_listed_once_as_it_is_now(journal: Journal) -> None:
-    journal.commit(Commit(1, indexes=(Index(listed=(listing("a", 1), listing("b", 2))),)))
+    journal.commit(Commit(1, index=listed(listing("a", 1), listing("b", 2))))
     ended = listing("a", 1, state="ENDED", verdict="MET")
-    journal.commit(Commit(2, indexes=(Index(listed=(ended,)),)))
+    journal.commit(Commit(2, index=listed(ended)))
     assert journal.listing(Filters(), START, 10) == ["b", "a"]
     assert journal.listing(Filters(state="RUNNING"), START, 10) == ["b"]
     assert journal.listing(Filters(state="ENDED", verdict="MET"), START, 10) == ["a"]
@@ -258,39 +331,44 @@ def test_a_story_goes_on_behind_a_sequence(journal: Journal) -> None:
     assert journal.story("a", 4, 10) == []
 
 
-def test_index_changes_of_one_commit_apply_in_order(journal: Journal) -> None:
-    effect = Effect("job", "plan", "plan", 1)
-    began, ended = Index(outbox=(effect,)), Index(done=(("job", "plan"),))
-    journal.commit(Commit(1, indexes=(began, ended)))
-    assert journal.outbox() == []
-    journal.commit(Commit(2, indexes=(ended, began)))
-    assert journal.outbox() == [effect]
-
-
 # --- the journals agree --------------------------------------------------------------------------
 
 few = st.sampled_from("abc")
 times = st.integers(0, 5).map(float)
 attempts = st.integers(1, 3)
 places = st.tuples(few, few)
+entries = {
+    "outbox": st.builds(Effect, few, few, few, attempts),
+    "ready": st.builds(Ready, st.integers(0, 2), few, few, few, attempts),
+    "due": st.builds(Deadline, times, few, few, attempts),
+}
+
+
+def by_place(entry: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[Any, Any]]:
+    """Entries that begin, by the place that they name, and places whose entries end."""
+    begun = st.lists(entry, max_size=2).map(lambda all: {(e.job_id, e.node): e for e in all})
+    ended = st.lists(places, max_size=2).map(dict.fromkeys)
+    return st.builds(lambda first, second: {**first, **second}, ended, begun)
+
+
 indexes = st.builds(
     Index,
-    outbox=st.lists(st.builds(Effect, few, few, few, attempts), max_size=2).map(tuple),
-    done=st.lists(places, max_size=2).map(tuple),
-    due=st.lists(st.tuples(times, few, few, attempts), max_size=2).map(tuple),
-    met=st.lists(places, max_size=2).map(tuple),
-    waiting=st.lists(places, max_size=2).map(tuple),
-    arrived=st.lists(few, max_size=2).map(tuple),
+    **{name: by_place(entry) for name, entry in entries.items()},
+    waiting=st.dictionaries(few, st.none() | few, max_size=2),
+    dead=st.dictionaries(few, st.none() | times, max_size=2),
     listed=st.lists(
-        st.builds(Listing, few, times, few, few, few, few, st.none() | few), max_size=2
-    ).map(tuple),
+        st.builds(
+            Listing, few, st.just(1.0), few, few, few, few | st.just("RUNNING"), st.none() | few
+        ),
+        max_size=2,
+    ).map(lambda lines: {line.job_id: line for line in lines}),
 )
 commits = st.builds(
     Commit,
     now=times,
     events=st.lists(st.tuples(few, st.binary(max_size=3)), max_size=3).map(tuple),
     rows=st.dictionaries(few, st.none() | st.binary(max_size=3), max_size=3),
-    indexes=st.lists(indexes, max_size=3).map(tuple),
+    index=indexes,
     answers=st.lists(
         st.builds(StoredAnswer, st.text("abcd", max_size=2), few, st.just(200), st.binary()),
         max_size=2,
@@ -303,8 +381,12 @@ def seen(journal: Journal) -> list[object]:
     keys = [a + b for a in ("", *"abcd") for b in ("", *"abcd")]
     return [
         journal.load("abc"),
-        [journal.answer(key) for key in keys],
+        journal.answers(keys),
         journal.outbox(),
+        [journal.ready(priority, after) for priority in (0, 1, 2) for after in ("", "a")],
+        journal.dead(START, 9),
+        [journal.open_jobs(client, 9) for client in "abc"],
+        journal.oldest(3, 9),
         [journal.due(now, limit) for now in (0, 2, 5) for limit in (1, 9)],
         [journal.waiting(model, after, 2) for model in "abc" for after in ("", "a", "b")],
         [journal.story(stream, after, 3) for stream in "abc" for after in (0, 2)],
@@ -337,8 +419,7 @@ def test_sqlite_and_memory_agree_whatever_is_committed(
         for batch in batches:
             assert outcome(first, batch) == outcome(second, batch)
             assert seen(first) == seen(second)
-        first.forget_answers(forgotten)
-        second.forget_answers(forgotten)
+        assert first.forget_answers(forgotten, 2) == second.forget_answers(forgotten, 2)
         second.close()
         assert seen(first) == seen(backends[1].open(IDENTITY))
 
@@ -369,8 +450,8 @@ def test_kill_minus_nine_loses_no_acknowledged_commit_and_leaves_none_half(tmp_p
         story = [data for _, _, data in journal.story("story")]
         assert story == [b"%d" % number for number in numbers for _ in range(2)]
         assert len(journal.load(f"row/{number}" for number in range(last + 9))) == last
-        assert all(journal.answer(f"key/{number}") for number in numbers)
-        assert journal.answer(f"key/{last + 1}") is None
+        assert len(journal.answers(f"key/{number}" for number in numbers)) == last
+        assert journal.answers([f"key/{last + 1}"]) == {}
         journal.close()
 
 

@@ -166,8 +166,7 @@ def test_a_failed_commit_drops_the_overlay_and_all_that_was_decided_on_it(
     journal.broken = True
     requests = [Look("ann"), Deposit("ann", 7), Look("ann"), Transfer("ann", "ann", 99)]
     applied = store.apply([request(command) for command in requests], 1.0)
-    assert applied.answers[0] == Answer(200, 5)
-    assert [type(answer) for answer in applied.answers[1:]] == [JournalUnavailable] * 3
+    assert [type(answer) for answer in applied.answers] == [JournalUnavailable] * 4
     assert (applied.effects, applied.events, applied.changed) == ([], [], [])
     assert store.rows(["ann"]) == {"ann": Account("ann", 5)}
 

@@ -40,6 +40,7 @@ NAMES = {
     "profile_id": "prf-00000000-0000000000000000",
     "job_id": "job-00000000-0000000000000000",
     "delivery_id": "dlv-00000000-0000000000000000",
+    "letter_id": "dlt-00000000-0000000000000000",
     "enrolment_id": "enr-00000000-0000000000000000",
     "index": "0",
     "number": "1",
@@ -115,6 +116,8 @@ ROLES: dict[str, set[Role]] = {
     "GET /distillation_jobs/{job_id}/events": {CLIENT, OPERATOR},
     "POST /distillation_jobs/{job_id}/cancel": {CLIENT, OPERATOR},
     "POST /distillation_jobs/{job_id}/probes": {CLIENT},
+    "GET /dead_letters": {OPERATOR},
+    "POST /dead_letters/{letter_id}/replay": {OPERATOR},
     "POST /distillation_jobs/{job_id}/metrics": {CLIENT},
     "POST /clients/{client_id}/keys": {CLIENT},
     "DELETE /clients/{client_id}/keys/{number}": {CLIENT, OPERATOR},
@@ -138,6 +141,7 @@ UNSIGNED = {
     "GET /trust_anchors",
     "GET /healthz",
     "GET /readyz",
+    "GET /endpoints",
 }
 
 DOCUMENT: dict[str, Any] = create_routes(LocalBackend(), open_enrolment=True).openapi()

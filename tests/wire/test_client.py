@@ -11,6 +11,7 @@ import pytest
 from stillhouse.entities import Role
 from stillhouse.errors import Forbidden, NotFound, StillhouseError, Unauthenticated, Unavailable
 from stillhouse.wire.client import TRIES, SignedClient
+from stillhouse.wire.endpoints import Endpoints
 from stillhouse.wire.identity import Identity
 from stillhouse.wire.messages import Confirmation
 from stillhouse.wire.problems import PROBLEMS, problem_of
@@ -141,7 +142,29 @@ def test_the_next_endpoint_takes_over_and_stays() -> None:
     http = client(server, URL, SECOND)
     for _ in range(2):
         http.command("POST", "/x", BODY)
-    assert [request.url.port for request in server.requests] == [1, 2, 2]
+    asked = [(request.url.port, request.url.path) for request in server.requests]
+    assert asked == [(1, "/x"), (2, "/x"), (2, "/endpoints"), (2, "/x")]
+
+
+def test_the_one_that_took_over_tells_where_the_others_are_now() -> None:
+    names = (URL, "http://127.0.0.1:3", "https://example.org", SECOND)
+    found = httpx2.Response(200, content=Endpoints(endpoints=names).model_dump_json())
+    http = client(Server(httpx2.ConnectError("refused"), DONE, found), URL, SECOND)
+    http.command("POST", "/x", BODY)
+    assert http.endpoints == ["http://127.0.0.1:3", SECOND, URL]
+
+
+def test_another_endpoint_is_tried_at_once_and_a_pause_comes_when_all_are_lost() -> None:
+    pauses: list[float] = []
+    faults = [httpx2.ConnectError("refused")] * 3
+    client(Server(*faults, DONE), URL, SECOND, pause=pauses.append).command("POST", "/x", BODY)
+    assert len(pauses) == 2
+
+
+def test_an_only_endpoint_is_not_asked_for_others() -> None:
+    server = Server(httpx2.ConnectError("refused"), DONE)
+    client(server).command("POST", "/x", BODY)
+    assert [request.url.path for request in server.requests] == ["/x", "/x"]
 
 
 @pytest.mark.parametrize("error", [kind for kind in PROBLEMS if PROBLEMS[kind][0] < 500])
