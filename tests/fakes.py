@@ -14,7 +14,7 @@ from cluster.journal.contract import JournalIdentity
 from cluster.journal.memory import MemoryJournal, Volume, initialise
 from cluster.store import Applied, Store
 from stillhouse import shard, vault
-from stillhouse.decisions import Answer, Request, Rules
+from stillhouse.decisions import Answer, Effect, Request, Rules
 from stillhouse.entities import Principal
 from stillhouse.errors import Conflict, NotFound, StillhouseError
 from stillhouse.ids import client_hash
@@ -55,6 +55,27 @@ class Inline:
         return told
 
 
+class LocalShard:
+    """A shard in this process: its store, and its desk, which starts at once what is ready."""
+
+    def __init__(self) -> None:
+        self.journal = memory()
+        self.store = Store(rules(shard), self.journal)
+        self.line = Inline(self.store)
+        self.desk = Desk(self.line, self.store, self.journal, in_flight=1000)
+        self.effects: list[Effect] = []  # that would have been started
+
+    def do(self, request: Request, now: float) -> Answer | StillhouseError:
+        [answer] = self.line.apply([request], now)
+        began = 1
+        while began:
+            for applied in self.line.told():
+                self.desk.note(applied.events)
+                self.effects += applied.effects
+            began = self.desk.start_ready(now)
+        return answer
+
+
 class LocalBackend:
     """One shard and the vault in this process; `effects` are what would have been started."""
 
@@ -66,10 +87,8 @@ class LocalBackend:
             manifest_keys=(SIGNER.public_key().public_bytes_raw().hex(),),
             cluster_key=CLUSTER.public.hex(),
         )
-        self.journal = memory()
-        self.shard = Store(rules(shard), self.journal)
-        self.line = Inline(self.shard)
-        self.desk = Desk(self.line, self.shard, self.journal, in_flight=1000)
+        self.local = LocalShard()
+        self.shard, self.journal = self.local.store, self.local.journal
         self.store = Store(rules(vault), memory())
         self.effects: list[Any] = []
         self.files: dict[tuple[str, int, str], bytes] = {}
@@ -82,19 +101,16 @@ class LocalBackend:
         return self._apply(self.store, request)
 
     def _apply(self, store: Store, request: Request) -> Answer:
-        line = self.line if store is self.shard else Inline(store)
-        [answer] = line.apply([request], time.time())
-        self._tell(line)
-        while self.desk.start_ready(time.time()):
-            self._tell(line)
+        if store is self.shard:
+            answer = self.local.do(request, time.time())
+            self.effects, self.local.effects = self.effects + self.local.effects, []
+        else:
+            applied = store.apply([request], time.time())
+            self.effects += applied.effects
+            [answer] = applied.answers
         if isinstance(answer, StillhouseError):
             raise answer
         return answer
-
-    def _tell(self, line: "Inline") -> None:
-        for applied in line.told():
-            self.desk.note(applied.events)
-            self.effects += applied.effects
 
     async def rows(self, id: str, keys: Sequence[str]) -> dict[str, Any]:
         client_hash(id)

@@ -86,7 +86,7 @@ class MemoryJournal:
 
     def forget_answers(self, before: float, limit: int) -> int:
         answers = self._volume.answers
-        old = [key for key, (at, _) in answers.items() if at < before][:limit]
+        old = [key for key in list(answers)[:limit] if answers[key][0] < before]
         for key in old:
             del answers[key]
         return len(old)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from story import SPEC
 
 from stillhouse.commands import Acknowledge
 from stillhouse.draft import Draft
@@ -19,14 +20,18 @@ from stillhouse.edge.slots import Disk
 from stillhouse.entities import (
     ArchitectureSpec,
     BehaviourRecipe,
+    EdgeModelProfile,
+    JobState,
     KnowledgeChunk,
     Preprocessing,
     Principal,
     Role,
     Student,
 )
+from stillhouse.jobs import State
 from stillhouse.loop import acknowledge
-from stillhouse.rows import DeliveryRow
+from stillhouse.rounds import after_manifest
+from stillhouse.rows import DeliveryRow, DistillationJobRow
 from stillhouse.wire.client import SignedClient
 from stillhouse.wire.frame import FrameReader
 from stillhouse.wire.identity import ClusterKey, Identity, hpke_seal
@@ -89,15 +94,34 @@ class Transfer:
 
     def acknowledge(self, index: int, ack: str, acknowledged: int, by: str | None = None) -> Draft:
         """What the shard decides on an ack when `acknowledged` chunks are through."""
-        row = DeliveryRow(**{**fields_of(self.row), "acknowledged": acknowledged})
-        draft = Draft({row.id: row}, NOW)
+        row, job = self.row, under_way(self.row, acknowledged)
+        draft = Draft({row.id: row, job.id: job}, NOW)
         who = Principal(id=by or row.client_id, role=Role.CLIENT)
         acknowledge(draft, who, Acknowledge(row.id, index, ack))
         return draft
 
 
-def fields_of(row: DeliveryRow) -> dict[str, object]:
-    return {name: getattr(row, name) for name in row.__slots__}
+def under_way(row: DeliveryRow, acknowledged: int) -> DistillationJobRow:
+    """The delivery's job, when so many chunks are through."""
+    nodes = after_manifest(row.round, len(row.chunks), row.train_after)
+    states = dict.fromkeys(range(acknowledged), State.SUCCEEDED)
+    graph = {
+        node.id: node._replace(
+            state={**states, acknowledged: State.WAITING_CLIENT}.get(place, State.BLOCKED)
+        )
+        for place, node in enumerate(nodes)
+    }
+    profile = EdgeModelProfile(id=row.profile_id, client_id=row.client_id, revision=1, spec=SPEC)
+    return DistillationJobRow(
+        row.job_id,
+        row.client_id,
+        "wrist",
+        profile,
+        NOW,
+        NOW + 1000,
+        state=JobState.RUNNING,
+        graph=graph,
+    )
 
 
 def transfer(name: str, device: str, job: str, version: int) -> Transfer:

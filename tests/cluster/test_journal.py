@@ -346,7 +346,9 @@ entries = {
 
 def by_place(entry: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[Any, Any]]:
     """Entries that begin, by the place that they name, and places whose entries end."""
-    begun = st.lists(entry, max_size=2).map(lambda all: {(e.job_id, e.node): e for e in all})
+    begun = st.lists(entry, max_size=2).map(
+        lambda found: {(each.job_id, each.node): each for each in found}
+    )
     ended = st.lists(places, max_size=2).map(dict.fromkeys)
     return st.builds(lambda first, second: {**first, **second}, ended, begun)
 
@@ -358,7 +360,12 @@ indexes = st.builds(
     dead=st.dictionaries(few, st.none() | times, max_size=2),
     listed=st.lists(
         st.builds(
-            Listing, few, st.just(1.0), few, few, few, few | st.just("RUNNING"), st.none() | few
+            lambda job, state, verdict: Listing(
+                job, float(ord(job)), job, job, job, state, verdict
+            ),
+            few,
+            few | st.just("RUNNING"),
+            st.none() | few,
         ),
         max_size=2,
     ).map(lambda lines: {line.job_id: line for line in lines}),
