@@ -249,5 +249,7 @@ def repeated(stored: StoredAnswer, request: Request) -> Answer:
 
 
 def to_store(request: Request, answer: Answer) -> StoredAnswer:
+    if answer.document is None and answer.headers is None:
+        return StoredAnswer(request.key, request.digest, answer.status, b"{}")
     data = json.dumps({"document": answer.document, "headers": answer.headers}).encode()
     return StoredAnswer(request.key, request.digest, answer.status, data)

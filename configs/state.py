@@ -1,6 +1,6 @@
 """`stillhouse state`: back up, restore, migrate and check what a server keeps on this machine.
 
-Exit codes are those of every command (`stillhouse.cli`): 1 damaged, 4 refused, 5 busy.
+Exit codes are those of every command: 1 damaged or missing, 2 usage, 4 refused, 5 busy.
 """
 
 import time
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
@@ -22,7 +23,7 @@ from cluster.journal.inspection import Inspection, inspect
 from cluster.journal.migration import migrate as migrate_journal
 from configs.settings import Settings
 from stillhouse import shard, vault
-from stillhouse.cli.door import FAILED, Json, failing, out, tell
+from stillhouse.cli.door import FAILED, Json, failing, out, reason, tell
 from stillhouse.entities import Entity
 from stillhouse.errors import JournalMissing, JournalUnavailable
 
@@ -33,7 +34,10 @@ state = typer.Typer(
     no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False
 )
 SettingsFile = Annotated[
-    Path, typer.Option("--settings", help="a YAML file like configs/local.yaml")
+    Path,
+    typer.Option(
+        "--settings", exists=True, dir_okay=False, help="a YAML file like configs/local.yaml"
+    ),
 ]
 
 
@@ -123,7 +127,10 @@ def check(settings: SettingsFile = LOCAL, json: Json = False) -> None:
 
 
 def load(settings: Path) -> ActorSettings:
-    return Settings.load(settings).api.actors
+    try:
+        return Settings.load(settings).api.actors
+    except (ValueError, yaml.YAMLError) as error:
+        raise typer.BadParameter(f"{settings}: {reason(error)}") from None
 
 
 def journals(actors: ActorSettings) -> Iterator[tuple[Path, JournalIdentity]]:

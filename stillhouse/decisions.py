@@ -125,11 +125,23 @@ class Index:
         self.outbox[place] = self.ready[place] = self.due[place] = None
 
     def update(self, later: "Index") -> None:
-        for name in type(self).__slots__:
-            mine, others = getattr(self, name), getattr(later, name)
-            for key in others.keys() & mine.keys():
-                del mine[key]  # to the end of the line
-            mine.update(others)
+        for mine, others in (
+            (self.outbox, later.outbox),
+            (self.ready, later.ready),
+            (self.due, later.due),
+            (self.waiting, later.waiting),
+            (self.listed, later.listed),
+            (self.dead, later.dead),
+        ):
+            if others:
+                put(mine, others)
+
+
+def put(table: dict[Any, Any], changes: Mapping[Any, Any]) -> None:
+    """Later entries stand behind earlier ones."""
+    for key, value in changes.items():
+        table.pop(key, None)
+        table[key] = value
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,12 +124,12 @@ class Partial:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._partial = folder.with_name(f".{folder.name}.partial")
+        self._folder = folder.resolve()
+        if self._folder.exists():
+            raise Conflict(f"{self._folder} exists, and nothing is overwritten")
+        self._partial = self._folder.with_name(f".{self._folder.name}.partial")
 
     def __enter__(self) -> Path:
-        if self._folder.exists():
-            raise Conflict(f"{self._folder} exists: name another folder")
         shutil.rmtree(self._partial, ignore_errors=True)
         make_folder(self._partial)
         return self._partial

@@ -129,5 +129,8 @@ class Journal(Protocol):
 
 def check_identity(found: JournalIdentity, wanted: JournalIdentity) -> None:
     """Invalid if the journal was initialised for another publisher, cluster, N or schema."""
+    if found.schema < wanted.schema:
+        older = f"the journal of {found.publisher} is of schema {found.schema}"
+        raise Invalid(f"{older}: run `stillhouse state migrate`")
     if found != wanted:
         raise Invalid(f"the journal is of {found}, not of {wanted}")

@@ -130,6 +130,9 @@ def test_neither_copy_nor_state_is_overwritten(state: Path, tmp_path: Path) -> N
     back_up(state, tmp_path / "copy", NOW)
     with pytest.raises(Conflict):
         back_up(state, tmp_path / "copy", NOW)
+    for there in (Path(), Path("/"), tmp_path / "copy" / ".."):
+        with pytest.raises(Conflict):
+            back_up(state, there, NOW)
     with pytest.raises(Conflict):
         restore(tmp_path / "copy", state)
     assert not list(tmp_path.glob(".*"))

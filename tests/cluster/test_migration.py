@@ -207,6 +207,11 @@ def test_another_schema_or_publisher_is_refused(shard_path: Path) -> None:
         migrated(shard_path)
 
 
+def test_who_opens_an_older_journal_is_told_to_migrate_it(shard_path: Path) -> None:
+    with pytest.raises(Invalid, match="of schema 2: run `stillhouse state migrate`"):
+        SqliteJournal(shard_path, SHARD)
+
+
 def test_a_journal_that_is_in_use_is_refused(shard_path: Path) -> None:
     server = sqlite.connect(shard_path)
     server.execute("SELECT * FROM journal").fetchall()

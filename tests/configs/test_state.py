@@ -112,6 +112,15 @@ def test_a_journal_of_schema_2_is_named_and_migrated(settings: Path, actors: Act
     assert checked["findings"][0]["found"]["states"]["ENDED"] == 1
 
 
+def test_settings_that_are_none_are_misuse(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("api: {actors: {sharts: 3}}")
+    for given in (tmp_path / "none.yaml", wrong):
+        result = run("check", "--settings", given)
+        assert result.exit_code == 2
+        assert "Traceback" not in result.output
+
+
 def test_a_state_that_is_in_use_is_not_migrated(settings: Path, actors: ActorSettings) -> None:
     path = actors.state / "shard-0.sqlite"
     path.unlink()

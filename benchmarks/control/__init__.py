@@ -1,0 +1,1 @@
+"""The control core: how many transitions, jobs and clients one machine bears."""
