@@ -27,3 +27,6 @@ class Feed:
 
     def after(self, cursor: int) -> list[tuple[int, Announce]]:
         return [record for record in self.records if record[0] > cursor]
+
+    def until(self, cursor: int) -> list[Announce]:
+        return [record for sequence, record in self.records if sequence <= cursor]

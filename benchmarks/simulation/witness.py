@@ -35,8 +35,11 @@ FINAL = {State.SUCCEEDED, State.SKIPPED, State.CANCELLED}
 BEGINS = {Move.RELEASE, Move.START, Move.OFFER}
 
 
-class Violation(Exception):
-    """An invariant does not hold; `kind` names it, for a shrunk story must break the same."""
+class Violation(BaseException):
+    """An invariant does not hold; `kind` names it, for a shrunk story must break the same.
+
+    No `except Exception` on the way may take it for a bug of its own.
+    """
 
     def __init__(self, kind: str, what: object) -> None:
         super().__init__(f"{kind}: {what}")
@@ -115,8 +118,8 @@ class Witness:
         if event.move in BEGINS:
             states = {job.graph[parent].state for parent in node.parents}
             must(states <= {State.SUCCEEDED}, "I1 parents first", event)
-        expires = event.move is Move.QUEUE or event.cause == "no progress within the lease"
-        if expires:
+        ran_out = event.move is Move.RETRY and event.cause == "no progress within the lease"
+        if ran_out or event.move is Move.QUEUE:
             due = node.until is not None and event.at >= node.until
             must(due, "what is not due does not expire", event)
 

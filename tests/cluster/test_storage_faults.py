@@ -7,15 +7,16 @@ from pathlib import Path
 import apsw
 import pytest
 
-from benchmarks import storage_faults
+from benchmarks import storage_faults, storage_run
 from benchmarks.faulty_vfs import SECTOR, Disk, Fault, Kind, Step, Tear, after_cut
-from benchmarks.storage_faults import FAULTS, Recording, Result
+from benchmarks.storage_faults import FAULTS, Result
+from benchmarks.storage_run import Recording
 from benchmarks.storage_script import CLIENTS, script
 
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    return storage_faults.record(tmp_path_factory.mktemp("recording"))
+    return storage_run.record(tmp_path_factory.mktemp("recording"))
 
 
 def clean(result: Result) -> bool:
@@ -82,7 +83,7 @@ def test_a_batch_that_is_applied_twice_is_found_out(recording: Recording) -> Non
 
 def test_a_page_that_was_written_in_part_is_found_out(recording: Recording) -> None:
     """A database whose page is half old, without the log that would mend it."""
-    steps = [each for each in recording.steps if each.name == storage_faults.NAME]
+    steps = [each for each in recording.steps if each.name == storage_run.NAME]
     last = max(at for at, each in enumerate(steps) if each.kind is Kind.WRITE)
     torn = replace(recording, steps=steps, acknowledged=[0])
     assert storage_faults.cuts(torn, range(last - 5, last + 1)).corrupt > 0
