@@ -24,14 +24,6 @@ VFS = "faulty"
 PAUSE = 5  # batches between the checkpoints: every second one closes the journal
 
 
-class Journal(SqliteJournal):
-    """Closes as on any disk: SQLite passes over what fails then, a VFS in Python raises it."""
-
-    def _close(self, name: str) -> None:
-        with suppress(apsw.Error):
-            super()._close(name)
-
-
 @dataclass(frozen=True, slots=True)
 class Recording:
     """The story as a disk saw it."""
@@ -73,13 +65,13 @@ def stores(path: Path, batches: int, disk: Disk) -> Iterator[Store]:
     journal.close()
 
 
-def opened(path: Path, disk: Disk) -> Journal:
+def opened(path: Path, disk: Disk) -> SqliteJournal:
     """The journal; where the disk fails, once it is well again: a shard is restarted until then."""
     try:
-        return Journal(path, IDENTITY, VFS)
+        return SqliteJournal(path, IDENTITY, VFS)
     except JournalUnavailable:
         disk.fault = None
-        return Journal(path, IDENTITY, VFS)
+        return SqliteJournal(path, IDENTITY, VFS)
 
 
 def checkpoint(path: Path) -> None:

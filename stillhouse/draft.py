@@ -5,14 +5,14 @@ one another by themselves (a child is released, started, offered; what stands be
 skipped) are written here, once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stillhouse import jobs
 from stillhouse.decisions import Answer, Decision, Effect, Index, Overlay
 from stillhouse.entities import JobState, Verdict
 from stillhouse.events import JobClosed, JobMoved, JobsAdded
-from stillhouse.evolve import Changes, evolve, index
+from stillhouse.evolve import Changes, evolve, evolve_moves, index
 from stillhouse.jobs import ON_DEVICE, Job, Move
 from stillhouse.rows import DistillationJobRow, Rows, get
 from stillhouse.schedule import lease_s, pause_s
@@ -50,30 +50,37 @@ class Draft:
 
     def add(self, job_id: str, new: tuple[Job, ...]) -> None:
         self.emit(JobsAdded(job_id, new))
-        for job in new:
-            if jobs.released(self.job(job_id).graph, job):
-                self._release(job_id, job)
+        graph = self.job(job_id).graph
+        self._release(job_id, [job for job in new if jobs.released(graph, job)])
 
     def move(self, job_id: str, node: str, move: Move, cause: str) -> None:
         """Move a node, and all that follows by itself."""
         self._move(job_id, node, move, cause)
         if move is Move.SUCCEED:
-            for job in jobs.releasable(self.job(job_id).graph, node):
-                self._release(job_id, job)
+            self._release(job_id, jobs.releasable(self.job(job_id).graph, node))
         elif move is Move.FAIL:
             while below := list(jobs.doomed(self.job(job_id).graph)):
                 for job in below:
                     self._move(job_id, job.id, Move.SKIP, "a job that it depends on failed")
 
-    def _release(self, job_id: str, job: Job) -> None:
-        """It waits for nothing: on the cluster for its turn, a device is offered it at once."""
-        cause = "after " + ", ".join(job.parents)
-        self._move(job_id, job.id, Move.RELEASE, cause)
-        if job.kind in ON_DEVICE:
-            self.offer(job_id, job, cause)
+    def _release(self, job_id: str, free: Sequence[Job]) -> None:
+        """They wait for nothing: on the cluster for a turn, a device is offered them at once."""
+        moves: list[JobMoved] = []
+        for job in free:
+            cause = "after " + ", ".join(job.parents)
+            moves.append(JobMoved(job_id, job.id, Move.RELEASE, cause, self.now))
+            if job.kind in ON_DEVICE:
+                until = self.now + lease_s(job)
+                moves.append(JobMoved(job_id, job.id, Move.OFFER, cause, self.now, until))
+        self._emit_moves(moves)
 
-    def offer(self, job_id: str, job: Job, cause: str) -> None:
-        self._move(job_id, job.id, Move.OFFER, cause, lease_s(job))
+    def _emit_moves(self, moves: Sequence[JobMoved]) -> None:
+        """Several moves of one job, as one change of its row."""
+        if moves:
+            self.rows.update(evolve_moves(self.rows, moves))
+            for move in moves:
+                self._index_of(self.rows, move, self._index)
+            self.events += moves
 
     def start(self, job_id: str, job: Job) -> None:
         """Its turn has come: the effect starts once this is committed."""
@@ -86,15 +93,16 @@ class Draft:
     def retry(self, job_id: str, job: Job, cause: str) -> None:
         """The next attempt: of a device at once, of the cluster after a pause."""
         if job.kind in ON_DEVICE:
-            self._move(job_id, job.id, Move.RETRY, cause)
-            self.offer(job_id, job, cause)
+            until = self.now + lease_s(job)
+            again = JobMoved(job_id, job.id, Move.OFFER, cause, self.now, until)
+            self._emit_moves([JobMoved(job_id, job.id, Move.RETRY, cause, self.now), again])
         else:
             self._move(job_id, job.id, Move.RETRY, cause, pause_s(job))
 
     def close(self, job_id: str, state: JobState, why: str, verdict: Verdict | None = None) -> None:
         """End the distillation job: nothing of it stays open."""
-        for job in list(jobs.unfinished(self.job(job_id).graph)):
-            self._move(job_id, job.id, Move.CANCEL, why)
+        left = jobs.unfinished(self.job(job_id).graph)
+        self._emit_moves([JobMoved(job_id, job.id, Move.CANCEL, why, self.now) for job in left])
         self.emit(JobClosed(job_id, state, verdict, why))
 
     def _move(

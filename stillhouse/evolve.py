@@ -4,7 +4,7 @@
 `index` notes which entries of the index tables begin and end with it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stillhouse import jobs
@@ -62,6 +62,17 @@ def evolve(rows: Rows, event: Any) -> Changes:
     """The rows that `event` changes, by key."""
     changes: Changes = APPLY[type(event)](rows, event)
     return changes
+
+
+def evolve_moves(rows: Rows, events: Sequence[JobMoved]) -> Changes:
+    """What the moves of one job change together: its row is copied once."""
+    job = get(rows, events[0].job_id, DistillationJobRow)
+    graph = dict(job.graph)
+    for event in events:
+        graph[event.node] = jobs.moved(
+            graph, event.node, event.move, event.cause, event.at, event.until
+        )
+    return {job.id: changed(job, graph=graph)}
 
 
 def _enrolment_opened(_: Rows, event: EnrolmentOpened) -> Changes:
@@ -147,9 +158,7 @@ def _jobs_added(rows: Rows, event: JobsAdded) -> Changes:
 
 
 def _job_moved(rows: Rows, event: JobMoved) -> Changes:
-    job = get(rows, event.job_id, DistillationJobRow)
-    graph = jobs.move(job.graph, event.node, event.move, event.cause, event.at, event.until)
-    return {job.id: changed(job, graph=graph)}
+    return evolve_moves(rows, (event,))
 
 
 def _calibrated(rows: Rows, event: Calibrated) -> Changes:

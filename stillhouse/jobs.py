@@ -124,12 +124,19 @@ def move(
     graph: Graph, id: str, event: Move, cause: str, at: float, until: float | None = None
 ) -> Graph:
     """The graph after `event` happened to `id`; IllegalMove if it cannot happen to it now."""
+    return {**graph, id: moved(graph, id, event, cause, at, until)}
+
+
+def moved(
+    graph: Graph, id: str, event: Move, cause: str, at: float, until: float | None = None
+) -> Job:
+    """The job `id` after `event` happened to it; IllegalMove if it cannot happen to it now."""
     job = get(graph, id)
     to = MOVES.get((job.state, event))
     if to is None:
         raise IllegalMove(f"job {id} is {job.state}: cannot {event}")
     attempt = job.attempt + (event is Move.START or event is Move.OFFER)
-    return {**graph, id: Job(id, job.kind, job.parents, to, cause, at, attempt, until)}
+    return Job(id, job.kind, job.parents, to, cause, at, attempt, until)
 
 
 def releasable(graph: Graph, after: str) -> list[Job]:

@@ -24,7 +24,7 @@ from cluster.journal.contract import (
     StreamEvent,
     check_identity,
 )
-from cluster.private_files import make_folder
+from cluster.private_files import make_folder, sync_folder
 from stillhouse.decisions import Deadline, Effect, Index, Place, Ready
 from stillhouse.errors import Conflict, Fenced, JournalMissing, JournalUnavailable
 from stillhouse.listing import OPEN, Filters, Listing, Position
@@ -101,6 +101,7 @@ def initialise(path: Path, identity: JournalIdentity) -> None:
         connection.execute("COMMIT")
     finally:
         connection.close()
+    sync_folder(path.parent)  # SQLite syncs no folder for a file that was there
 
 
 def connect(path: Path, vfs: str | None = None) -> apsw.Connection:
@@ -117,6 +118,19 @@ def connect(path: Path, vfs: str | None = None) -> apsw.Connection:
     return connection
 
 
+def settle(connection: apsw.Connection) -> None:
+    """Make durable what is read: a commit whose sync failed is found in the log all the same.
+
+    What a failed sync was to write, the system may never write: it is copied into the database, and
+    a commit syncs the emptied log. The epoch changes twice, since SQLite writes no page as it was.
+    """
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE journal SET epoch = epoch + 1")
+    connection.execute("UPDATE journal SET epoch = epoch - 1")
+    connection.execute("COMMIT")
+
+
 class SqliteJournal:
     """A journal over the file at `path`; opening it fences whoever had it open."""
 
@@ -125,10 +139,16 @@ class SqliteJournal:
             raise JournalMissing(f"there is no journal at {path}")
         self._path, self._vfs = path, vfs
         self._open: dict[str, apsw.Connection] = {}  # the one that writes, and the one that reads
+        self._epoch = 0
         self._epoch = self._take_epoch(identity)
+        self._select("SELECT 1")  # a reader stays open while a failed writer is opened anew
 
     def _take_epoch(self, identity: JournalIdentity) -> int:
+        """The next epoch. What is read by now may be in no more than the system's memory, if a process
+        died after a failed sync: the log is copied first, and this commit syncs it."""
         epoch: int
+        with self._connection("writes") as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         with self._transaction() as connection:
             if not connection.table_exists(None, "journal"):
                 raise JournalMissing(f"the journal at {self._path} was never initialised")
@@ -144,7 +164,7 @@ class SqliteJournal:
     def _connection(self, name: str) -> Iterator[apsw.Connection]:
         try:
             if name not in self._open:
-                self._open[name] = connect(self._path, self._vfs)
+                self._open[name] = self._connect()
             yield self._open[name]
         except apsw.Error as error:
             self._close(name)
@@ -152,6 +172,17 @@ class SqliteJournal:
         except BaseException:
             self._close(name)
             raise
+
+    def _connect(self) -> apsw.Connection:
+        """A connection; the first one after a failure makes durable what it finds."""
+        connection = connect(self._path, self._vfs)
+        try:
+            if self._epoch and not self._open:
+                settle(connection)
+        except apsw.Error:
+            connection.close(force=True)
+            raise
+        return connection
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[apsw.Connection]:
@@ -171,7 +202,8 @@ class SqliteJournal:
     def _close(self, name: str) -> None:
         connection = self._open.pop(name, None)
         if connection is not None:
-            connection.close(force=True)  # rolls back what is open
+            with contextlib.suppress(apsw.Error):  # a VFS in Python says what SQLite passes over
+                connection.close(force=True)  # rolls back what is open
 
     def close(self) -> None:
         for name in list(self._open):
