@@ -38,7 +38,8 @@ class Desk:
     def __init__(self, line: Line, store: Store, journal: Journal, in_flight: int) -> None:
         self._line, self._store, self._journal = line, store, journal
         self._most = in_flight
-        self._running: set[Place] = set()  # effects without a result
+        self._begun: set[Place] = set()  # started here, but not yet told of
+        self._running: set[Place] = set()  # effects without a result, as far as was told
         self._turns = Turns()
 
     def resume(self) -> list[Effect]:
@@ -48,21 +49,27 @@ class Desk:
         return effects
 
     def note(self, events: Iterable[Any]) -> None:
-        """Which effects began and ended with a commit."""
+        """Which effects began and ended with a commit, in the order of the commits.
+
+        What is told may lie behind what was read: an attempt's end does not end the next one's
+        turn, nor does a release that was told after the start that it led to.
+        """
         for event in events:
             if isinstance(event, JobMoved):
+                place = (event.job_id, event.node)
                 if event.move is Move.START:
-                    self._running.add((event.job_id, event.node))
+                    self._begun.discard(place)
+                    self._running.add(place)
                 elif event.move is not Move.RENEW:
-                    self._running.discard((event.job_id, event.node))
+                    self._running.discard(place)
 
     def start_ready(self, now: float) -> int:
         """Start what is ready, whose turn it is, as far as there is room; how many began."""
-        room = self._most - len(self._running)
+        room = self._most - len(self._begun | self._running)
         if room <= 0:
             return 0
         turns = self._line.read(lambda: self._turns.take(self._journal.ready, room))
-        self._running |= {(turn.job_id, turn.node) for turn in turns}
+        self._begun |= {(turn.job_id, turn.node) for turn in turns}
         starts = [own(Start(turn.job_id, turn.node, turn.attempt)) for turn in turns]
         answers = self._line.apply(starts, now) if starts else ()
         refused = [
@@ -70,7 +77,7 @@ class Desk:
             for turn, answer in zip(turns, answers, strict=True)
             if isinstance(answer, StillhouseError)
         ]
-        self._running.difference_update(refused)
+        self._begun.difference_update(refused)
         return len(starts) - len(refused)
 
     def expire(self, now: float) -> int:

@@ -69,9 +69,7 @@ def evolve_moves(rows: Rows, events: Sequence[JobMoved]) -> Changes:
     job = get(rows, events[0].job_id, DistillationJobRow)
     graph = dict(job.graph)
     for event in events:
-        graph[event.node] = jobs.moved(
-            graph, event.node, event.move, event.cause, event.at, event.until
-        )
+        graph[event.node] = jobs.moved(graph, *event[1:])
     return {job.id: changed(job, graph=graph)}
 
 

@@ -6,13 +6,13 @@ parents that are already in the graph, so the graph cannot hold a cycle and need
 """
 
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from typing import NamedTuple
 
+from stillhouse.entities import Word
 from stillhouse.errors import IllegalMove, NotFound
 
 
-class Kind(StrEnum):
+class Kind(Word):
     """What a node of the graph does."""
 
     AWAIT_MODEL = "await_model"
@@ -29,7 +29,7 @@ ON_CLUSTER = frozenset({Kind.PLAN, Kind.COMPRESS, Kind.DECIDE})
 ON_DEVICE = frozenset({Kind.PROBE, Kind.TRANSFER, Kind.TRAIN, Kind.MEASURE})
 
 
-class State(StrEnum):
+class State(Word):
     """Where a node stands."""
 
     BLOCKED = "BLOCKED"  # waits for a parent, or for a named central model
@@ -42,7 +42,7 @@ class State(StrEnum):
     CANCELLED = "CANCELLED"
 
 
-class Move(StrEnum):
+class Move(Word):
     """What can happen to a node."""
 
     RELEASE = "release"

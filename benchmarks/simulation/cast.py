@@ -41,7 +41,11 @@ BEGIN = 1_000_000.0  # seconds since the epoch
 STUDENT = Student(width=0.5, depths=(1, 1), bits=8)
 PROBES = (ProbeResult(student=STUDENT, latency_p50_ms=1, latency_p95_ms=2),)
 SPEC = ProfileSpec(
-    cpu_cores=1, memory_bytes=100_000, storage_bytes=50_000, latency_p95_ms=5, max_accuracy_drop=0.03
+    cpu_cores=1,
+    memory_bytes=100_000,
+    storage_bytes=50_000,
+    latency_p95_ms=5,
+    max_accuracy_drop=0.03,
 )
 OPERATOR = Principal(id="opr-00000001-0000000000000001", role=Role.OPERATOR)
 KEYS = tuple(KeyPair(1, byte * 32, byte * 32) for byte in ("a1", "b2", "c3"))

@@ -71,7 +71,7 @@ class Device:
                 done = how % 4 > 0
                 return ReportProgress(self.who.id, job.id, node.id, node.attempt, 0.5, done)
             case _:
-                if delivery and delivery.round == job.round and how % 2:
+                if delivery and delivery.id not in job.installations:
                     return installation(delivery)
                 return ReportMetrics(job.id, metric(job.round, self.mark()))
 

@@ -4,7 +4,19 @@ from benchmarks.simulation.cast import central_model
 from stillhouse.commands import Announce
 
 NAMES = ("wrist", "wrist", "ankle")
-ASKED = ("wrist", "wrist@latest", "wrist@production", "ankle", "wrist@2", "nowhere")
+ASKED = (
+    "wrist",
+    "wrist@1",
+    "wrist@latest",
+    "wrist",
+    "wrist@production",
+    "wrist",
+    "wrist",
+    "ankle",
+    "wrist",
+    "wrist",
+    "nowhere",
+)
 
 
 class Feed:

@@ -107,7 +107,7 @@ def _measured(command: ReportMetrics, answer: Answer, rows: Any) -> bool:
         follower = rows[opened]
         if follower is None or follower.follows != job.id or job.followed_by is None:
             return False
-    return (job.kept_metrics if kept else job.metrics).count(command.metric) == 1
+    return bool((job.kept_metrics if kept else job.metrics).count(command.metric) == 1)
 
 
 def _probed(command: ReportProbes, _: Answer, rows: Any) -> bool:

@@ -18,12 +18,13 @@ from cluster.journal.memory import Volume
 from cluster.store import Batch, Store
 from stillhouse import shard
 from stillhouse.commands import Announce, EffectFailed
-from stillhouse.decisions import Answer, Effect, Request
+from stillhouse.decisions import Answer, Effect, Overlay, Request
 from stillhouse.errors import StillhouseError, Unavailable
 
 Outcome = Answer | StillhouseError
 Reply = Callable[[Request, Outcome], None]
 IN_FLIGHT = 3
+NOTHING = Batch(0.0, Overlay({}))  # what a tick tells: look whether anything is ready
 CACHED = 12  # rows: fewer than a story has, so that they are evicted
 
 
@@ -121,12 +122,9 @@ class Process:
         self.store = parts.store(parts.rules, self._journal, CACHED)
         self.line = Line(self.store, faults, around)
         self.desk = parts.desk(self.line, self.store, self._journal, IN_FLIGHT)
-        self._resumed = False
-
-    def resume(self) -> None:
-        """What a crash left without a result starts again."""
-        self._start(self.desk.resume())
-        self.desk.start_ready(self._around.now())
+        self._known: set[Effect] = set()  # started by this process
+        self.unsure = True  # what runs is in the outbox alone: now, and after a failed commit
+        self.line.told.append(NOTHING)
 
     def advance(self) -> bool:
         """The next stage of all that is on its way; False if nothing is."""
@@ -146,22 +144,26 @@ class Process:
             self.desk.take_up(feed(self.desk.cursor()), self._around.now())
         except Unavailable:
             return
-        self._start_ready()
+        self.line.told.append(NOTHING)
 
     def _tell(self, batch: Batch) -> None:
-        if batch.events:
+        """What cannot be done now is done after the next commit or tick."""
+        self.unsure |= batch.failure is not None
+        try:
             self.desk.note(batch.events)
             self._start(batch.effects)
-        self._start_ready()
-
-    def _start_ready(self) -> None:
-        try:
+            if self.unsure:
+                self._start(self.desk.resume())
+                self.unsure = False
             self.desk.start_ready(self._around.now())
         except Unavailable:
-            return  # the next commit or tick tries again
+            return
 
     def _start(self, started: Iterable[Effect]) -> None:
         for effect in started:
+            if effect in self._known:
+                continue
+            self._known.add(effect)
             try:
                 read = self.line.read(partial(order, self.store, effect.job_id))
                 self._around.started(effect, read)

@@ -10,7 +10,7 @@ from functools import partial
 from benchmarks.simulation.ending import finish
 from benchmarks.simulation.process import Parts
 from benchmarks.simulation.steps import perform
-from benchmarks.simulation.story import Story, story_of
+from benchmarks.simulation.story import Story, in_words, story_of
 from benchmarks.simulation.witness import Violation
 from benchmarks.simulation.world import World
 
@@ -56,17 +56,18 @@ def play(story: Story, parts: Parts = SOUND, world: World | None = None) -> Resu
     """The whole story, to its end or to the first violation."""
     world = world or World(story.seed, parts)
     failures: tuple[Failure, ...] = ()
+    done = 0
     try:
-        for number, step in enumerate(story.steps):
-            world.say(f"-- {number}: {step.name} {step.who} {step.how}")
+        for done, step in enumerate(story.steps, 1):
+            world.say(f"{done}. {in_words(step)}")
             perform(world, step)
-        world.say("-- the end")
+        world.say("The end: nothing goes wrong any more.")
         finish(world)
     except Violation as violation:
         failures = (Failure(story.seed, violation.kind, str(violation)),)
     except Exception as error:  # whatever it is, the story broke it
         failures = (Failure(story.seed, type(error).__name__, repr(error)),)
-    return seen(world, len(story.steps), failures)
+    return seen(world, done, failures)
 
 
 def seen(world: World, steps: int, failures: tuple[Failure, ...]) -> Result:

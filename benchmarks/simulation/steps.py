@@ -10,6 +10,7 @@ from benchmarks.simulation.feed import ASKED
 from benchmarks.simulation.process import Outcome
 from benchmarks.simulation.story import Step
 from benchmarks.simulation.tasks import Task
+from benchmarks.simulation.witness import must
 from benchmarks.simulation.world import MANNERS, Site, World, nobody
 from stillhouse.commands import (
     Acknowledge,
@@ -29,7 +30,8 @@ from stillhouse.jobs import State
 from stillhouse.listing import OPEN
 from stillhouse.rows import DistillationJobRow, ProfileRow
 
-OPEN_AT_ONCE = 2  # jobs that a client begins while it has as many
+MOST_OPEN = 3  # jobs that a client has at once, in one story of so many
+MOST_JOBS = 6  # of its own that a client ever has, in one story of so many
 CLOCK_S = (2, 30, 60, 1000, 4000, 20_000, 90_000, -1, -5, -60, -4000, 8 * 86400)
 
 
@@ -74,8 +76,10 @@ def aside(site: Site, request: Request, hear: Callable[[Request, Outcome], None]
 
 def submit(world: World, who: int, how: int) -> None:
     device = device_of(world, who)
-    is_open = [job for job in jobs_of(world, device) if job.state in OPEN]
-    if device.unanswered or len(is_open) >= OPEN_AT_ONCE:
+    jobs = jobs_of(world, device)
+    is_open = [job for job in jobs if job.state in OPEN]
+    content = len(is_open) > world.seed // 4 % MOST_OPEN or len(jobs) > world.seed // 12 % MOST_JOBS
+    if device.unanswered or content:
         return
     asked = ASKED[how % len(ASKED)]
     priority = (Priority.NORMAL, Priority.LOW)[how // 8 % 2]
@@ -130,7 +134,9 @@ def profile(world: World, who: int, how: int) -> None:
 def wrong(world: World, who: int, how: int) -> None:
     """What a confused device sends: refused, and nothing changes."""
     device = device_of(world, who)
-    site, jobs = site_of(world, device), jobs_of(world, device)
+    site = site_of(world, device)
+    site.guarded(site.through)  # what is on its way might make it right
+    jobs = jobs_of(world, device)
     if not jobs:
         return
     job = jobs[how // 4 % len(jobs)]
@@ -172,7 +178,7 @@ def stranger(world: World, who: int, how: int) -> None:
 
 
 def refused(request: Request, outcome: Outcome) -> None:
-    assert isinstance(outcome, StillhouseError), request
+    must(isinstance(outcome, StillhouseError), "what is wrong is refused", request.command)
 
 
 # --- the cluster ---
@@ -188,7 +194,12 @@ def effect(world: World, who: int, how: int) -> None:
     if not site.tasks:
         return
     task = site.tasks.pop(0 if how % 5 else how % len(site.tasks))
-    site.guarded(lambda: end(world, site, task, how))
+    if site.cursed:
+        site.cursed = False
+        job_id, node, _ = task.place
+        site.guarded(lambda: fail_for_good(world, site, job_id, node))
+    else:
+        site.guarded(lambda: end(world, site, task, how))
 
 
 def end(world: World, site: Site, task: Task, how: int) -> None:
@@ -206,12 +217,9 @@ def end(world: World, site: Site, task: Task, how: int) -> None:
             site.send(task.result(world.now), nobody, manner)
 
 
-def doom(world: World, who: int, how: int) -> None:
+def doom(world: World, who: int, _: int) -> None:
     """One effect fails, and its every attempt."""
-    site = site_at(world, who)
-    if site.volume.outbox:
-        places = sorted(site.volume.outbox)
-        site.guarded(lambda: fail_for_good(world, site, *places[how % len(places)]))
+    site_at(world, who).cursed = True
 
 
 def fail_for_good(world: World, site: Site, job_id: str, node: str) -> None:
@@ -225,7 +233,7 @@ def fail_for_good(world: World, site: Site, job_id: str, node: str) -> None:
             site.send(Request("", "", SYSTEM, failed), nobody, "through")
         else:
             world.now = max(world.now, now.until or 0.0)
-            tick_now(world, site, 0)
+            tick_now(world, site, 1)
 
 
 def replay(world: World, who: int, how: int) -> None:
@@ -256,7 +264,7 @@ def tick_now(world: World, site: Site, how: int) -> None:
 
 
 def publish(world: World, _: int, how: int) -> None:
-    world.say(f"the vault publishes {world.feed.publish(how)}"[:100])
+    world.say(f"   the vault publishes {world.feed.publish(how)}"[:100])
 
 
 # --- what goes wrong ---
@@ -287,7 +295,7 @@ def clock(world: World, _: int, how: int) -> None:
     if jump == CLOCK_S[-1] and how // len(CLOCK_S) % 3:
         jump = 300  # a week is rare
     world.now += jump
-    world.say(f"the clock jumps by {jump} s")
+    world.say(f"   the clock jumps by {jump} s")
 
 
 def crash(world: World, who: int, how: int) -> None:
@@ -306,11 +314,11 @@ def fail(world: World, who: int, how: int) -> None:
         faults.commits.append((UNWRITTEN, WRITTEN)[how % 3])
 
 
-def fence(world: World, who: int, how: int) -> None:
+def fence(world: World, who: int, _: int) -> None:
     """Another process opens the journal while this one still lives, and answers nobody any more."""
     site = site_at(world, who)
     old = site.process
-    world.say(f"another process takes shard {site.index} over")
+    world.say(f"   another process takes shard {site.index} over")
 
     def both() -> None:
         site.restart()

@@ -14,7 +14,6 @@ from benchmarks.simulation.tasks import Task
 from benchmarks.simulation.witness import Witness, must
 from stillhouse.commands import Arrive, Expire, Start
 from stillhouse.decisions import Effect, Request
-from stillhouse.errors import Unavailable
 
 MANNERS = (
     *["through"] * 14,
@@ -42,6 +41,7 @@ class Site:
         self.late: list[tuple[Request, Hear]] = []
         self.own: list[Request] = []
         self.crowd = self.crashes = self.restarts = 0
+        self.cursed = False  # the next effect that ends fails, and its every attempt
         self.process = self._new()
 
     def _new(self) -> Process:
@@ -60,7 +60,7 @@ class Site:
             act()
         except Crash:
             self.crashes += 1
-            self.world.say(f"shard {self.index} crashes")
+            self.world.say(f"   shard {self.index} crashes")
             self.restart()
 
     def restart(self) -> None:
@@ -68,19 +68,16 @@ class Site:
         self.restarts += 1
         self.ledger.check()
         self.process = self._new()
-        try:
-            self.process.resume()
-            self.through()
-        except (Crash, Unavailable):
-            self.world.say(f"shard {self.index} fails at its start")
-            self.restart()
+        self.guarded(self.through)
 
     def through(self) -> None:
         """Let everything on its way come to its end."""
         while self.process.advance():
             pass
-        running = set(self.volume.outbox)
-        must(self.process.desk._running == running, "the desk knows what runs", self.index)
+        if not self.process.unsure:
+            desk, running = self.process.desk, set(self.volume.outbox)
+            known = desk._running == running and not desk._begun
+            must(known, "the desk knows what runs", self.index)
 
     def post(self, request: Request, hear: Hear) -> None:
         self.process.line.post([request], partial(self._answered, hear), self.world.now)
@@ -100,7 +97,7 @@ class Site:
     def _answered(self, hear: Hear, request: Request, outcome: Outcome) -> None:
         self.ledger.note(request, outcome)
         if self.world.narrates:
-            self.world.say(f"shard {self.index} answers {in_words(request)}: {shortly(outcome)}")
+            self.world.say(f"   shard {self.index} answers {asked(request)}: {shortly(outcome)}")
         hear(request, outcome)
 
     def _own_answered(self, request: Request, outcome: Outcome) -> None:
@@ -124,6 +121,8 @@ class World:
         self.seed, self.parts, self.narrates = seed, parts, narrates
         self.now = BEGIN
         self.feed = Feed()
+        if seed % 4:
+            self.feed.publish(0)
         self.sites = [Site(self, index) for index in range(SHARDS)]
         self.devices = [Device(who) for who in CLIENTS]
         self.told: list[str] = []
@@ -137,7 +136,7 @@ def nobody(request: Request, outcome: Outcome) -> None:
     """Nobody hears the answer."""
 
 
-def in_words(request: Request) -> str:
+def asked(request: Request) -> str:
     command = request.command
     names = ("job_id", "node", "index", "attempt", "delivery_id", "sequence", "name", "letter_id")
     given = (str(getattr(command, name)) for name in names if hasattr(command, name))

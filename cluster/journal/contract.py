@@ -119,10 +119,13 @@ class Journal(Protocol):
         """The publisher's events above `sequence`, oldest first."""
 
     def oldest(self, before: float, limit: int) -> list[StreamEvent]:
-        """The oldest events, if committed before this time."""
+        """The oldest events, if committed before this time: those of `limit` runs of a story."""
 
     def forget_events(self, through: int) -> None:
-        """Drop events up to this sequence, but never the newest: sequences are not used again."""
+        """Drop events up to this sequence, but never the newest: sequences are not used again.
+
+        A run of one story goes as a whole, or stays.
+        """
 
     def close(self) -> None: ...
 

@@ -155,8 +155,12 @@ class Replay:
         with self._target:
             sqlite.write(self._target, Commit(page[-1].at, rows=rows, index=index))
             self._target.executemany(
-                "INSERT INTO events(sequence, stream, at, data) VALUES (?, ?, ?, ?)",
-                [event for event in written if event.sequence >= first],
+                "INSERT INTO events VALUES (?, 1, ?, ?, ?)",  # each alone: some left gaps behind
+                [
+                    event._replace(data=sqlite.packed([event.data]))
+                    for event in written
+                    if event.sequence >= first
+                ],
             )
         if len(self._rows) > KEPT_ROWS:
             self._rows.clear()

@@ -10,6 +10,8 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
+from itertools import chain, groupby, islice, starmap
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,8 @@ CREATE TABLE journal(
   schema INTEGER NOT NULL, epoch INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE events(
-  sequence INTEGER PRIMARY KEY, stream TEXT NOT NULL, at REAL NOT NULL, data BLOB NOT NULL
+  sequence INTEGER PRIMARY KEY, events INTEGER NOT NULL, stream TEXT NOT NULL, at REAL NOT NULL,
+  data BLOB NOT NULL
 ) STRICT;
 CREATE INDEX events_of_stream ON events(stream, sequence);
 CREATE TABLE rows(key TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT;
@@ -297,42 +300,49 @@ class SqliteJournal:
         return [key for (key,) in found]
 
     def story(self, stream: str, after: int = 0, limit: int = MANY) -> list[StoredEvent]:
+        first = "SELECT max(sequence) FROM events WHERE stream = ? AND sequence <= ?"
         found = self._select(
-            "SELECT sequence, at, data FROM events WHERE stream = ? AND sequence > ? "
-            "ORDER BY sequence LIMIT ?",
-            (stream, after, limit),
+            "SELECT sequence, stream, at, data FROM events "  # noqa: S608
+            f"WHERE stream = ? AND sequence >= coalesce(({first}), 0) ORDER BY sequence LIMIT ?",
+            (stream, stream, after, limit + 1),  # the first row may end before `after`
         )
-        return [StoredEvent(*each) for each in found]
+        return behind(after, found, limit)
 
     def events_after(self, sequence: int, limit: int) -> list[StoredEvent]:
+        first = "SELECT max(sequence) FROM events WHERE sequence <= ?"
         found = self._select(
-            "SELECT sequence, at, data FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?",
-            (sequence, limit),
+            "SELECT sequence, stream, at, data FROM events "  # noqa: S608
+            f"WHERE sequence >= coalesce(({first}), 0) ORDER BY sequence LIMIT ?",
+            (sequence, limit + 1),
         )
-        return [StoredEvent(*each) for each in found]
+        return behind(sequence, found, limit)
 
     def oldest(self, before: float, limit: int) -> list[StreamEvent]:
         found = self._select(
             "SELECT sequence, stream, at, data FROM events ORDER BY sequence LIMIT ?", (limit,)
         )
-        return [StreamEvent(*each) for each in found if each[2] < before]
+        return list(chain.from_iterable(unpacked(*row) for row in found if row[2] < before))
 
     def forget_events(self, through: int) -> None:
         with self._transaction() as connection:
             connection.execute(
-                "DELETE FROM events "
-                "WHERE sequence <= ? AND sequence < (SELECT max(sequence) FROM events)",
-                (through,),
+                "DELETE FROM events WHERE sequence + events - 1 <= ? AND sequence <= ? "
+                "AND sequence < (SELECT max(sequence) FROM events)",
+                (through, through),
             )
+
+
+def behind(sequence: int, rows: Iterable[Any], limit: int) -> list[StoredEvent]:
+    """The events of these rows above a sequence."""
+    every = chain.from_iterable(starmap(unpacked, rows))
+    later = (each for each in every if each.sequence > sequence)
+    return [StoredEvent(each.sequence, each.at, each.data) for each in islice(later, limit)]
 
 
 def write(connection: apsw.Connection, batch: Commit) -> None:
     """All that a commit changes; the statements stay prepared in the connection's cache."""
-    many = connection.executemany
-    many(
-        "INSERT INTO events(stream, at, data) VALUES (?, ?, ?)",
-        [(stream, batch.now, data) for stream, data in batch.events],
-    )
+    if batch.events:
+        write_events(connection, batch)
     put(
         connection,
         batch.rows,
@@ -340,10 +350,40 @@ def write(connection: apsw.Connection, batch: Commit) -> None:
         "INSERT INTO rows VALUES (?, ?) ON CONFLICT DO UPDATE SET data = excluded.data",
     )
     write_index(connection, batch.index)
-    many(
+    connection.executemany(
         "INSERT INTO answers(key, digest, status, data, at) VALUES (?, ?, ?, ?, ?)",
         [(*each, batch.now) for each in batch.answers],
     )
+
+
+def write_events(connection: apsw.Connection, batch: Commit) -> None:
+    """Events that follow one another in one story are one row, under the first one's sequence.
+
+    A command makes about three: a third of the rows, and of the entries of their index.
+    """
+    last = "SELECT sequence + events FROM events ORDER BY sequence DESC LIMIT 1"
+    [next_one] = connection.execute(last).fetchone() or (1,)
+    rows = []
+    for stream, run in groupby(batch.events, key=itemgetter(0)):
+        events = [data for _, data in run]
+        rows.append((next_one, len(events), stream, batch.now, packed(events)))
+        next_one += len(events)
+    connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def packed(events: Iterable[bytes]) -> bytes:
+    """Events behind one another, each as `length:bytes` (netstrings without their comma)."""
+    return b"".join(b"%d:%b" % (len(data), data) for data in events)
+
+
+def unpacked(sequence: int, stream: str, at: float, data: bytes) -> Iterator[StreamEvent]:
+    """The events of one row."""
+    at_byte = 0
+    while at_byte < len(data):
+        colon = data.index(b":", at_byte)
+        end = colon + 1 + int(data[at_byte:colon])
+        yield StreamEvent(sequence, stream, at, data[colon + 1 : end])
+        sequence, at_byte = sequence + 1, end
 
 
 def write_index(connection: apsw.Connection, index: Index) -> None:

@@ -188,6 +188,15 @@ def test_old_answers_are_forgotten_in_pages(journal: Journal) -> None:
     assert set(journal.answers(f"key-{n}" for n in range(5))) == {"key-2", "key-3", "key-4"}
 
 
+def test_a_run_of_one_story_is_read_from_its_midst_and_goes_as_a_whole(journal: Journal) -> None:
+    journal.commit(Commit(1, events=(("a", b"1"), ("a", b"2"), ("a", b"3"), ("b", b"4"))))
+    assert [each.data for each in journal.story("a", 1, 9)] == [b"2", b"3"]
+    assert [each.data for each in journal.story("a", 0, 2)] == [b"1", b"2"]
+    assert [each.data for each in journal.events_after(2, 9)] == [b"3", b"4"]
+    journal.forget_events(through=3)
+    assert journal.events_after(0, 9) == [(4, 1.0, b"4")]
+
+
 # --- retention -----------------------------------------------------------------------------------
 
 
@@ -393,7 +402,7 @@ def seen(journal: Journal) -> list[object]:
         [journal.ready(priority, after) for priority in (0, 1, 2) for after in ("", "a")],
         journal.dead(START, 9),
         [journal.open_jobs(client, 9) for client in "abc"],
-        journal.oldest(3, 9),
+        journal.oldest(3, 1000),
         [journal.due(now, limit) for now in (0, 2, 5) for limit in (1, 9)],
         [journal.waiting(model, after, 2) for model in "abc" for after in ("", "a", "b")],
         [journal.story(stream, after, 3) for stream in "abc" for after in (0, 2)],
