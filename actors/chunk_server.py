@@ -14,6 +14,7 @@ from typing import Any
 import ray
 
 from actors.deliveries import ServerKeys, make_delivery, missing, payloads
+from actors.desk import own
 from actors.effects import report
 from actors.gate import Gate
 from actors.keyring import Keyring
@@ -23,7 +24,7 @@ from actors.patience import call
 from actors.settings import CHUNK_SERVER, VAULT, ActorSettings
 from cluster.metrics import Metrics
 from stillhouse.brief import CompressOrder
-from stillhouse.commands import Compressed, EffectFailed
+from stillhouse.commands import Compressed, EffectFailed, Renew
 from stillhouse.compress.pack import Pack
 from stillhouse.entities import ChunkRecipe, Principal
 from stillhouse.errors import VerificationFailed
@@ -31,6 +32,8 @@ from stillhouse.grants import Grant
 from stillhouse.ids import shard_of
 from stillhouse.observations import BYTES_SENT, Observation
 from stillhouse.wire.seal import ChunkPlace, sealed_chunk
+
+RENEW_S = 60.0  # while bytes go out
 
 
 class ChunkServer:
@@ -55,10 +58,13 @@ class ChunkServer:
 
         def result() -> Compressed:
             family, wanted = order.model.family_digest, missing(order)
-            pack = self._packs.get(family, wanted, (order.job_id, order.node))
+            pack = self._packs.get(family, wanted, (order.job_id, order.node), going)
             url = self._settings.chunk_url
             row = make_delivery(order, pack, self._keys, url, time.time(), os.urandom)
             return Compressed(*place, row)
+
+        def going() -> None:
+            manager.apply.remote([own(Renew(*place, "its pack is being built"))])
 
         def failure(error: str) -> EffectFailed:
             return EffectFailed(*place, error)
@@ -101,10 +107,20 @@ class Streams:
         place = ChunkPlace(row.client_id, row.id, row.attempt, index, length, row.record_bytes)
         tk = self._keys.transfer_key(row)
         _, records = sealed_chunk(tk, self._keys.acks, place, payloads(pack)[index], first)
-        kind = (grant.chunk.recipe.kind,)
+        kind, renewed = (grant.chunk.recipe.kind,), time.monotonic()
         for record in records:
             yield record
             self._metrics.record([Observation(BYTES_SENT, kind, len(record))])
+            if time.monotonic() - renewed > RENEW_S:
+                renewed = time.monotonic()
+                self._renew(grant)
+
+    def _renew(self, grant: Grant) -> None:
+        """Bytes go out: the transfer does not time out, however slow its line."""
+        job_id, node = grant.delivery.job_id, grant.transfer
+        name = self._settings.manager(shard_of(job_id, self._settings.shards))
+        renew = own(Renew(job_id, node.id, node.attempt, "bytes are on their way"))
+        ray.get_actor(name, self._settings.namespace).apply.remote([renew])
 
 
 def recipes(grant: Grant) -> tuple[ChunkRecipe, ...]:

@@ -12,7 +12,7 @@ from cluster.store import Store
 from stillhouse.commands import Announce, Arrive, Expire, MoveCursor, Start
 from stillhouse.decisions import Answer, Effect, Place, Request
 from stillhouse.entities import SYSTEM
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import StillhouseError, Unavailable
 from stillhouse.events import JobMoved
 from stillhouse.jobs import Move
 from stillhouse.rows import CURSOR
@@ -40,12 +40,14 @@ class Desk:
         self._most = in_flight
         self._begun: set[Place] = set()  # started here, but not yet told of
         self._running: set[Place] = set()  # effects without a result, as far as was told
+        self._sure = True  # False: a start failed, and may have been written all the same
         self._turns = Turns()
 
     def resume(self) -> list[Effect]:
-        """Effects that a crash left without a result: they start again."""
+        """Effects without a result: those that a crash left start again."""
         effects: list[Effect] = self._line.read(self._journal.outbox)
         self._running = {(effect.job_id, effect.node) for effect in effects}
+        self._sure = True
         return effects
 
     def note(self, events: Iterable[Any]) -> None:
@@ -65,6 +67,8 @@ class Desk:
 
     def start_ready(self, now: float) -> int:
         """Start what is ready, whose turn it is, as far as there is room; how many began."""
+        if not self._sure:
+            self.resume()
         room = self._most - len(self._begun | self._running)
         if room <= 0:
             return 0
@@ -78,6 +82,7 @@ class Desk:
             if isinstance(answer, StillhouseError)
         ]
         self._begun.difference_update(refused)
+        self._sure = not any(isinstance(answer, Unavailable) for answer in answers)
         return len(starts) - len(refused)
 
     def expire(self, now: float) -> int:

@@ -20,6 +20,7 @@ import ray
 from actors import effects
 from actors.desk import Desk, own
 from actors.reading import ClientWork, client_work, order
+from actors.retention import Retention
 from actors.settings import VAULT, ActorSettings
 from cluster.journal.contract import JournalIdentity
 from cluster.journal.sqlite import SqliteJournal
@@ -63,6 +64,7 @@ class JobManager:
         self._news: queue.SimpleQueue[tuple[Batch, float]] = queue.SimpleQueue()
         self._pipeline = Pipeline(self._store, lambda *told: self._news.put(told))
         self._desk = Desk(self._pipeline, self._store, self._journal, settings.effects_in_flight)
+        self._retention = Retention(self._pipeline, self._journal, f"shard-{shard}", settings)
         self._ticking = threading.Lock()
         threading.Thread(target=self._tell_forever, name="tell", daemon=True).start()
         tick_forever(settings.tick_s)
@@ -85,7 +87,7 @@ class JobManager:
 
     def story(self, stream: str, after: int, limit: int) -> list[tuple[int, float, bytes]]:
         """Events of a job, profile, delivery or client above a sequence, oldest first."""
-        return self._pipeline.read(lambda: self._store.story(stream, after, limit))
+        return list(self._retention.story(stream, after, limit))
 
     def listing(self, filters: Filters, after: Position, limit: int) -> list[DistillationJobRow]:
         """Jobs of this shard that pass, newest first."""
@@ -117,6 +119,7 @@ class JobManager:
             records: Any = ray.get(vault.feed.remote(self._desk.cursor()))
             self._desk.take_up(records, time.time())
             self._news.put((NOTHING, 0.0))
+            self._retention.turn(time.time())
 
     def ready(self) -> int:
         """Answers once the journal is open; this process's id, for whoever kills it in a test."""

@@ -5,7 +5,7 @@ Whoever submits the compression task owns its result, so a pack lives as long as
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import ray
@@ -16,6 +16,7 @@ from stillhouse.compress.pack import Pack
 from stillhouse.entities import ChunkRecipe
 from stillhouse.wire.identity import ClusterKey
 
+GOING_S = 60.0  # between two words that a build goes on
 OPEN_PACKS = 64  # plaintext packs kept open at once
 
 
@@ -30,8 +31,17 @@ class Packs:
         self._waiting: defaultdict[str, Counter[Hashable]] = defaultdict(Counter)
         self._lock = threading.Lock()  # of the four above, never held while anything runs
 
-    def get(self, family_digest: str, wanted: Sequence[ChunkRecipe], who: Hashable) -> Pack:
-        """The opened pack; built once, and built again if its object was lost."""
+    def get(
+        self,
+        family_digest: str,
+        wanted: Sequence[ChunkRecipe],
+        who: Hashable,
+        going: Callable[[], None] = lambda: None,
+    ) -> Pack:
+        """The opened pack; built once, and built again if its object was lost.
+
+        `going` is called now and then while its task runs.
+        """
         key = pack_key(family_digest, wanted)
         with self._lock:
             self._waiting[key][who] += 1  # the same order may come twice: its sender restarted
@@ -39,7 +49,7 @@ class Packs:
         try:
             with single_flight:
                 if key not in self._open:
-                    self._keep(key, self._build(key, family_digest, wanted))
+                    self._keep(key, self._build(key, family_digest, wanted, going))
                 return self._open[key]
         finally:
             with self._lock:
@@ -64,7 +74,13 @@ class Packs:
                 self._open.pop(next(iter(self._open)))
             self._open[key] = pack
 
-    def _build(self, key: str, family_digest: str, wanted: Sequence[ChunkRecipe]) -> Pack:
+    def _build(
+        self,
+        key: str,
+        family_digest: str,
+        wanted: Sequence[ChunkRecipe],
+        going: Callable[[], None],
+    ) -> Pack:
         with self._lock:
             if key not in self._tasks:
                 task = compress.options(name=f"compress {len(wanted)} chunks, pack {key[:8]}")
@@ -72,6 +88,8 @@ class Packs:
                 self._tasks[key] = task.remote(family_digest, tuple(wanted), folder, self._vault)
             made = self._tasks[key]
         try:
+            while not ray.wait([made], timeout=GOING_S)[0]:
+                going()
             return open_pack(ray.get(made), self._cluster, key)
         except ray.exceptions.RayError:
             with self._lock:

@@ -30,6 +30,8 @@ class ActorSettings(BaseModel):
     public_authorities: tuple[str, ...] = ()  # what it passes on as Host, beside our own
     tick_s: float = Field(default=1.0, gt=0)
     open_jobs: int | None = Field(default=1000, ge=1)  # that one client may have; None: any number
+    events_kept_s: float = Field(default=30 * 86400, gt=0)  # in the journal; then in the archive
+    answers_kept_s: float = Field(default=86400, ge=600)  # to commands, for their repeats
     cached_rows: int = Field(default=20_000, ge=100)  # in memory, a shard
     effects_in_flight: int = Field(default=32, ge=1)  # of a shard; the others wait for their turn
 

@@ -34,7 +34,7 @@ ROLES: dict[str, frozenset[Role]] = {
     "Arrive": CLUSTER,
     "MoveCursor": CLUSTER,
     "Start": CLUSTER,
-    "RenewEffect": CLUSTER,
+    "Renew": CLUSTER,
     "Planned": CLUSTER,
     "Compressed": CLUSTER,
     "Decided": CLUSTER,

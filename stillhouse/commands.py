@@ -166,8 +166,8 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class RenewEffect:
-    """An effect goes on: its lease begins anew."""
+class Renew:
+    """An effect or a transfer goes on: its lease begins anew."""
 
     job_id: str
     node: str

@@ -9,7 +9,7 @@ from stillhouse.commands import (
     Cancel,
     EffectFailed,
     Expire,
-    RenewEffect,
+    Renew,
     ReplayDeadLetter,
     Start,
 )
@@ -47,8 +47,8 @@ def start(draft: Draft, _: Principal, command: Start) -> Answer:
     return Answer(204)
 
 
-def renew_effect(draft: Draft, _: Principal, command: RenewEffect) -> Answer:
-    """It goes on: nothing expires while it does."""
+def renew(draft: Draft, _: Principal, command: Renew) -> Answer:
+    """Bytes are on their way, or a task runs: nothing expires while it does."""
     job = running(draft, command)
     draft.renew(job.id, job.graph[command.node], command.progress)
     return Answer(204)

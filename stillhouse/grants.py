@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from stillhouse.authorization import authorize, owned
 from stillhouse.entities import JobState, KnowledgeChunk, Principal
 from stillhouse.errors import Gone, NotFound, TransferClosed
-from stillhouse.jobs import State
+from stillhouse.jobs import Job, State
 from stillhouse.rounds import transfer
 from stillhouse.rows import DeliveryRow, DistillationJobRow
 
@@ -16,6 +16,7 @@ class Grant:
 
     delivery: DeliveryRow
     index: int
+    transfer: Job  # the node whose lease it is
 
     @property
     def chunk(self) -> KnowledgeChunk:
@@ -35,4 +36,4 @@ def grant(
         raise Gone(f"delivery {delivery.id} is over")
     if node.state is State.BLOCKED:
         raise TransferClosed(f"a chunk before {index} has not been acknowledged")
-    return Grant(delivery, index)
+    return Grant(delivery, index, node)

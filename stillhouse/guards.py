@@ -7,7 +7,7 @@ from stillhouse.commands import (
     Decided,
     EffectFailed,
     Planned,
-    RenewEffect,
+    Renew,
 )
 from stillhouse.draft import Draft
 from stillhouse.entities import (
@@ -34,7 +34,7 @@ def over(draft: Draft, job_id: str) -> bool:
 
 
 def running(
-    draft: Draft, command: Planned | Compressed | Decided | EffectFailed | RenewEffect
+    draft: Draft, command: Planned | Compressed | Decided | EffectFailed | Renew
 ) -> DistillationJobRow:
     """The job whose effect this is a result of, if that attempt still runs."""
     job = draft.job(command.job_id)

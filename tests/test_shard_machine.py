@@ -29,7 +29,7 @@ from stillhouse.commands import (
     EffectFailed,
     Expire,
     Planned,
-    RenewEffect,
+    Renew,
     ReplaceProfile,
     ReplayDeadLetter,
     ReportMetrics,
@@ -307,7 +307,7 @@ class Story(RuleBasedStateMachine):
     def an_effect_goes_on(self, data: st.DataObject, late: bool) -> None:
         job, node = data.draw(st.sampled_from(self.nodes(set(ON_CLUSTER), State.RUNNING)))
         self.now += 100
-        answer = self.do(SYSTEM, RenewEffect(job.id, node.id, node.attempt - late, "half"))
+        answer = self.do(SYSTEM, Renew(job.id, node.id, node.attempt - late, "half"))
         assert isinstance(answer, StillhouseError) == late
         if not late:
             renewed = self.store.rows([job.id])[job.id].graph[node.id]

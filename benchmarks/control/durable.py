@@ -7,10 +7,12 @@ real one's does.
 """
 
 import gc
+import multiprocessing
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +42,15 @@ IDENTITY = JournalIdentity("bench", "shard-0", 1, 3)
 class Shard:
     """One shard as a JobManager runs it, without Ray: its pipeline tells how much was committed."""
 
-    def __init__(self, path: Path, *, vfs: str | None = None, cached: int = 20_000) -> None:
-        self.journal = SqliteJournal(path, IDENTITY, vfs)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        identity: JournalIdentity = IDENTITY,
+        vfs: str | None = None,
+        cached: int = 20_000,
+    ) -> None:
+        self.journal = SqliteJournal(path, identity, vfs)
         self.store = Store(RULES, self.journal, cached)
         self.commits = self.transitions = 0
         self.pipeline = Pipeline(self.store, self._told)
@@ -78,39 +87,104 @@ class SlowDisk(apsw.VFS):
         return SlowFile("", name, flags)
 
 
-def measure_durable(folder: Path, jobs: int, *, slow: bool = False) -> dict[str, Value]:
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """What one shard did between the common start and its own end."""
+
+    began: float  # seconds of the machine's monotonic clock
+    ended: float
+    cpu_s: float
+    commits: int
+    transitions: int
+
+
+Calls = Sequence[Sequence[Request]]
+Prepare = Callable[[Shard, Sequence[Client]], Sequence[Calls]]
+
+
+def measure_durable(
+    folder: Path, jobs: int, *, shards: int = 1, slow: bool = False
+) -> dict[str, Value]:
     """Whole jobs by batched commands: transitions and jobs a second, against the disk's syncs."""
-    disk = SlowDisk() if slow else None
-    with opened(folder, f"{jobs}-{slow}", vfs="slow" if slow else None) as shard:
-        clients = [Client.numbered(number) for number in range(jobs)]
-        setup = [announced(), *(each for client in clients for each in client.enrolled())]
-        for first in range(0, len(setup), 1000):
-            shard.apply(setup[first : first + 1000])
-        per_call = max(1, BATCH * 19 // 44)  # commands that make about a hundred transitions
-        plans = [list(batches(clients[each::CALLERS], per_call)) for each in range(CALLERS)]
-        syncs = SLOW_SYNC_S**-1 if slow else rate(lambda: folder / "plain", append)
-        commits, moved = shard.commits, shard.transitions
-        gc.collect()
-        gc.freeze()
-        wall, cpu = time.perf_counter(), time.process_time()
-        together([threading.Thread(target=play, args=(shard, plan)) for plan in plans])
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        gc.unfreeze()
-    del disk
-    commits, moved = shard.commits - commits, shard.transitions - moved
-    limit = syncs * BATCH
+    syncs = SLOW_SYNC_S**-1 if slow else rate(lambda: folder / "plain", append)
+    laps = race(folder, jobs, shards, whole_jobs, slow=slow)
+    wall = max(lap.ended for lap in laps) - min(lap.began for lap in laps)
+    moved, commits = sum(lap.transitions for lap in laps), sum(lap.commits for lap in laps)
     return {
         "jobs": jobs,
+        "shards": shards,
         "disk": "5 ms a sync" if slow else "as it is",
         "wall_s": wall,
-        "cpu_s": cpu,
+        "cpu_s": sum(lap.cpu_s for lap in laps),
         "commits": commits,
         "transitions_per_commit": moved / commits,
         "fsyncs_per_s": syncs,
         "durable_transitions_per_s": moved / wall,
-        "durable_limit_share": moved / wall / limit,
+        "durable_limit_share": moved / wall / (syncs * BATCH),
         "jobs_batched_per_s": jobs / wall,
     }
+
+
+def whole_jobs(shard: Shard, clients: Sequence[Client]) -> Sequence[Calls]:
+    """Enrol; then each caller's calls."""
+    setup = [announced(), *(each for client in clients for each in client.enrolled())]
+    for first in range(0, len(setup), 1000):
+        shard.apply(setup[first : first + 1000])
+    side_by_side = max(1, BATCH * 19 // 44)  # jobs whose commands make a hundred transitions
+    return [list(batches(clients[each::CALLERS], side_by_side)) for each in range(CALLERS)]
+
+
+def race(
+    folder: Path, jobs: int, shards: int, prepare: Prepare, *, slow: bool = False
+) -> list[Lap]:
+    """Shards in processes of their own, as in a deployment: each prepares, all start at once."""
+    context = multiprocessing.get_context("spawn")
+    start, laps = context.Barrier(shards), context.SimpleQueue()
+    runners = [
+        context.Process(
+            target=run, args=(folder, f"race-{shard}", jobs, shards, prepare, slow, start, laps)
+        )
+        for shard in range(shards)
+    ]
+    for runner in runners:
+        runner.start()
+    found = [laps.get() for _ in runners]
+    for runner in runners:
+        runner.join()
+    return found
+
+
+def run(
+    folder: Path,
+    name: str,
+    jobs: int,
+    shards: int,
+    prepare: Prepare,
+    slow: bool,
+    start: Any,
+    laps: Any,
+) -> None:
+    """One shard's process: every so-manieth client is its own."""
+    disk = SlowDisk() if slow else None
+    number = int(name.rpartition("-")[2])
+    clients = [Client.numbered(each) for each in range(number, jobs, shards)]
+    with opened(folder, name, vfs="slow" if slow else None) as shard:
+        calls = prepare(shard, clients)
+        commits, moved = shard.commits, shard.transitions
+        gc.collect()
+        gc.freeze()  # what the benchmark holds is not the shard's garbage
+        start.wait()
+        began, cpu = time.monotonic(), time.process_time()
+        together([threading.Thread(target=play, args=(shard, each)) for each in calls])
+        lap = Lap(
+            began,
+            time.monotonic(),
+            time.process_time() - cpu,
+            shard.commits - commits,
+            shard.transitions - moved,
+        )
+    del disk
+    laps.put(lap)
 
 
 def batches(clients: Sequence[Client], size: int) -> Iterator[list[Request]]:

@@ -53,8 +53,8 @@ class Ledger:
         if request.key in self.strange:
             refused = isinstance(outcome, NotFound | Unavailable)
             must(refused, "I5 strangers see nothing", request.command, outcome)
+        self._same_as_before(request, outcome)
         if isinstance(outcome, Answer):
-            self._same_as_before(request, outcome)
             self._once(request.command)
             self._promises.append((request, outcome))
             self._check(request, outcome)
@@ -64,10 +64,13 @@ class Ledger:
         for request, answer in self._promises:
             self._check(request, answer)
 
-    def _same_as_before(self, request: Request, answer: Answer) -> None:
-        if request.key in self._witness.volume.answers:
-            first = self._answers.setdefault(request.key, answer)
-            must(first == answer, "I4 the same key, the same answer", request.command)
+    def _same_as_before(self, request: Request, outcome: Answer | StillhouseError) -> None:
+        """What was given and kept under a key is given again, if anything is."""
+        if isinstance(outcome, Answer) and request.key in self._witness.volume.answers:
+            self._answers.setdefault(request.key, outcome)
+        first = self._answers.get(request.key, outcome)
+        same = first == outcome or isinstance(outcome, Unavailable)
+        must(same, "I4 the same key, the same answer", request.command, outcome)
 
     def _once(self, command: Any) -> None:
         if isinstance(command, Start):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from actors.desk import own
 from benchmarks.simulation.cast import OPERATOR, SPEC, ack, metric, profile_id
 from benchmarks.simulation.devices import Device
 from benchmarks.simulation.disk import UNWRITTEN, WRITTEN
@@ -16,6 +17,7 @@ from stillhouse.commands import (
     Acknowledge,
     Cancel,
     EffectFailed,
+    Expire,
     ReplaceProfile,
     ReplayDeadLetter,
     ReportMetrics,
@@ -24,7 +26,7 @@ from stillhouse.commands import (
     Submit,
 )
 from stillhouse.decisions import Request
-from stillhouse.entities import SYSTEM, JobState, Priority
+from stillhouse.entities import JobState, Priority
 from stillhouse.errors import StillhouseError, Unavailable
 from stillhouse.jobs import State
 from stillhouse.listing import OPEN
@@ -83,7 +85,7 @@ def submit(world: World, who: int, how: int) -> None:
         return
     asked = ASKED[how % len(ASKED)]
     priority = (Priority.NORMAL, Priority.LOW)[how // 8 % 2]
-    deadline_s = 7 * 86400.0 if how % 5 else 5000.0
+    deadline_s = 7 * 86400.0 if how % 10 else 5000.0
     profile = profile_id(device.who.id)
     command = Submit(device.new_job(), device.who.id, asked, profile, priority, deadline_s, 4)
     ask(world, device, command, how)
@@ -110,7 +112,7 @@ def again(world: World, who: int, how: int) -> None:
     device = device_of(world, who)
     ended = [job for job in jobs_of(world, device) if job.state is JobState.ENDED]
     if ended and not device.unanswered:
-        job = ended[how % len(ended)]
+        job = ended[-1 if how % 3 else how % len(ended)]
         accuracy = (0.9, 0.5)[how // 2 % 2]
         ask(world, device, ReportMetrics(job.id, metric(1, device.mark(), accuracy)), how)
 
@@ -230,7 +232,7 @@ def fail_for_good(world: World, site: Site, job_id: str, node: str) -> None:
             return
         if now.state is State.RUNNING:
             failed = EffectFailed(job_id, node, now.attempt, "its worker died")
-            site.send(Request("", "", SYSTEM, failed), nobody, "through")
+            site.send(own(failed), nobody, "through")
         else:
             world.now = max(world.now, now.until or 0.0)
             tick_now(world, site, 1)
@@ -278,6 +280,15 @@ def late(world: World, who: int, how: int) -> None:
     elif site.late:
         request, hear = site.late.pop(how % len(site.late))
         site.guarded(lambda: site.send(request, hear, "through" if how % 2 else "posted"))
+
+
+def early(world: World, who: int, how: int) -> None:
+    site = site_at(world, who)
+    site.guarded(site.through)
+    not_due = [each for each in site.volume.due.values() if each.at > world.now]
+    if not_due:
+        each = not_due[how % len(not_due)]
+        aside(site, own(Expire(each.job_id, each.node, each.attempt)), refused)
 
 
 def advance(world: World, who: int, how: int) -> None:
@@ -338,6 +349,7 @@ STEPS: dict[str, Callable[[World, int, int], None]] = {
     "tick": tick,
     "submit": submit,
     "late": late,
+    "early": early,
     "advance": advance,
     "clock": clock,
     "crash": crash,

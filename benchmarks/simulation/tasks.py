@@ -10,7 +10,7 @@ from actors.desk import system
 from actors.reading import Order
 from benchmarks.simulation.cast import chance, delivery, plan, verdict
 from stillhouse.brief import compress_order
-from stillhouse.commands import Compressed, Decided, EffectFailed, Planned, RenewEffect
+from stillhouse.commands import Compressed, Decided, EffectFailed, Planned, Renew
 from stillhouse.decisions import Effect, Request
 from stillhouse.entities import SYSTEM, Action, VerdictKind
 from stillhouse.jobs import Kind
@@ -38,7 +38,7 @@ class Task:
         return self._keyed(EffectFailed(*self.place, "its worker died"))
 
     def renewal(self) -> Request:
-        return Request("", "", SYSTEM, RenewEffect(*self.place, "half"))
+        return Request("", "", SYSTEM, Renew(*self.place, "half"))
 
     def _keyed(self, command: Any) -> Request:
         """As `actors.effects.report` does it."""

@@ -57,6 +57,8 @@ def inspected(name: str, connection: apsw.Connection, deep: bool) -> Inspection:
 
     identity = rows("SELECT cluster_id, publisher, shards, schema, epoch FROM journal")[0]
     found = rows("PRAGMA integrity_check") if deep else []
+    runs = rows("SELECT 1 FROM pragma_table_info('events') WHERE name = 'events'")
+    counted = "sum(events)" if runs else "count(*)"  # schema 2: each was a row of its own
     return Inspection(
         name=name,
         cluster_id=identity[0],
@@ -64,7 +66,7 @@ def inspected(name: str, connection: apsw.Connection, deep: bool) -> Inspection:
         shards=identity[2],
         schema_version=identity[3],
         epoch=identity[4],
-        events=rows("SELECT count(*) FROM events")[0][0],
+        events=rows(f"SELECT {counted} FROM events")[0][0] or 0,  # noqa: S608
         rows=rows("SELECT count(*) FROM rows")[0][0],
         states=dict(rows("SELECT state, count(*) FROM listed GROUP BY state")),
         damage=tuple(line for (line,) in found if line != "ok"),
