@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.report import Report, environment
 
-BENCHMARKS = ("journal", "general_queue")
+BENCHMARKS = ("journal", "general_queue", "faults")
 
 
 def main() -> None:

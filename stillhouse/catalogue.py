@@ -37,10 +37,14 @@ def resolve(rows: Rows, asked: str) -> CentralModel | None:
 
 
 def announce(draft: Draft, _: Principal, command: Announce) -> Answer:
-    if command.model is not None:
-        draft.emit(ModelAnnounced(command.name, command.model))
-    if command.alias is not None and command.version is not None:
-        draft.emit(AliasSet(command.name, command.alias, command.version))
+    """What is known already is no event: after a crash the feed is taken up again."""
+    key = catalogue_key(command.name)
+    known = find(draft.rows, key, CatalogueRow) or CatalogueRow(command.name)
+    model, alias, version = command.model, command.alias, command.version
+    if model is not None and model not in known.versions:
+        draft.emit(ModelAnnounced(command.name, model))
+    if alias is not None and version is not None and known.aliases.get(alias) != version:
+        draft.emit(AliasSet(command.name, alias, version))
     return Answer(204)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import bank
 import pytest
-from bank import Account, Close, Deposit, Look, Transfer
+from bank import Account, Close, Deposit, Look, Stumble, Transfer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +14,7 @@ from cluster.journal.memory import MemoryJournal, Volume, initialise
 from cluster.store import Store
 from stillhouse.decisions import Answer, Effect, Request
 from stillhouse.entities import SYSTEM, digest_of
-from stillhouse.errors import Conflict, Fenced, JournalUnavailable, NotFound, Replayed
+from stillhouse.errors import Conflict, Defect, Fenced, JournalUnavailable, NotFound, Replayed
 
 IDENTITY = JournalIdentity("cluster", "shard-0", 1, 1)
 
@@ -202,6 +202,28 @@ def test_a_fenced_store_acknowledges_nothing_and_forgets_its_rows(
     [fenced] = apply(store, Deposit("ann", 7))
     assert isinstance(fenced, Fenced)
     assert store.rows(["ann"]) == newer.rows(["ann"]) == {"ann": Account("ann", 6)}
+
+
+# --- bugs, and memory ----------------------------------------------------------------------------
+
+
+def test_a_bug_in_the_rules_is_its_own_callers_alone(store: Store) -> None:
+    found = apply(store, Deposit("ann", 5), Stumble("ann"), Deposit("ann", 1))
+    assert isinstance(found[1], Defect)
+    assert found[2] == Answer(200, 6, {"etag": "1"})
+    assert len(store.story("ann")) == 2
+
+
+def test_rows_that_were_not_touched_for_longest_leave_memory_and_come_back(
+    journal: FailingJournal,
+) -> None:
+    store = Store(bank, journal, cached=3)
+    for number in range(10):
+        apply(store, Deposit(f"account-{number}", number + 1))
+    assert len(store._cache) == 3
+    found = store.rows(f"account-{number}" for number in range(10))
+    assert [row.balance for row in found.values()] == list(range(1, 11))
+    assert len(store._cache) == 3
 
 
 # --- batching changes nothing --------------------------------------------------------------------

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from serve_app.backend import Mailbox, Watch
+from serve_app.backend import BATCH, MOST_OF_ONE, Mailbox, Watch
 from stillhouse.decisions import Answer, Request
-from stillhouse.entities import SYSTEM
-from stillhouse.errors import Conflict, StillhouseError, Unavailable
+from stillhouse.entities import Principal, Role
+from stillhouse.errors import Conflict, Overloaded, StillhouseError, Unavailable
 
 
-def request(name: str) -> Request:
-    return Request(name, name, SYSTEM, None)
+def request(name: str, client: str = "someone") -> Request:
+    return Request(name, name, Principal(id=client, role=Role.CLIENT), None)
 
 
 class Actor:
@@ -38,21 +38,66 @@ async def settled(*waiting: Any) -> list[Any]:
     return list(await asyncio.gather(*waiting, return_exceptions=True))
 
 
-def test_one_call_is_in_flight_and_all_that_waits_goes_in_the_next() -> None:
+def test_two_calls_are_in_flight_and_all_that_waits_goes_in_the_next() -> None:
     async def scene() -> tuple[list[list[str]], list[Any]]:
         actor = Actor()
         mailbox = Mailbox(actor.apply)
-        waiting = [asyncio.create_task(mailbox.apply(request("first")))]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        waiting += [asyncio.create_task(mailbox.apply(request(name))) for name in "abc"]
-        await asyncio.sleep(0)
+        waiting = []
+        for name in ("first", "second", *"abc"):
+            waiting.append(asyncio.create_task(mailbox.apply(request(name))))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
         actor.free.set()
         return actor.calls, await settled(*waiting)
 
     calls, answers = asyncio.run(scene())
-    assert calls == [["first"], ["a", "b", "c"]]
-    assert [answer.document for answer in answers] == ["first", "a", "b", "c"]
+    assert calls == [["first"], ["second"], ["a", "b", "c"]]
+    assert [answer.document for answer in answers] == ["first", "second", "a", "b", "c"]
+
+
+def test_a_call_takes_one_of_each_client_in_turn_until_it_is_full() -> None:
+    async def scene() -> list[list[str]]:
+        actor = Actor()
+        mailbox = Mailbox(actor.apply)
+        greedy = [asyncio.create_task(mailbox.apply(request("held")))]
+        await asyncio.sleep(0)
+        greedy.append(asyncio.create_task(mailbox.apply(request("held, too"))))
+        await asyncio.sleep(0)
+        greedy += [
+            asyncio.create_task(mailbox.apply(request(f"greedy-{n}", "greedy")))
+            for n in range(BATCH + 1)
+        ]
+        await asyncio.sleep(0)
+        late = asyncio.create_task(mailbox.apply(request("late", "late")))
+        await asyncio.sleep(0)
+        actor.free.set()
+        await settled(*greedy, late)
+        return actor.calls
+
+    calls = asyncio.run(scene())
+    assert "late" in calls[2][:2]
+    assert [len(call) for call in calls] == [1, 1, BATCH, 2]
+
+
+def test_more_than_is_soon_taken_is_not_let_in_and_another_client_still_is() -> None:
+    async def scene() -> tuple[list[Any], Any]:
+        actor = Actor()
+        mailbox = Mailbox(actor.apply)
+        many = [
+            asyncio.create_task(mailbox.apply(request(f"{n}", "greedy")))
+            for n in range(MOST_OF_ONE + BATCH)
+        ]
+        await asyncio.sleep(0)
+        other = asyncio.create_task(mailbox.apply(request("other", "other")))
+        await asyncio.sleep(0)
+        actor.free.set()
+        return await settled(*many), await other
+
+    answers, other = asyncio.run(scene())
+    refused = [answer for answer in answers if isinstance(answer, Overloaded)]
+    assert 0 < len(refused) <= BATCH
+    assert len(answers) - len(refused) >= MOST_OF_ONE
+    assert other == Answer(200, "other")
 
 
 def test_a_refusal_is_its_callers_alone() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from stillhouse.decisions import Answer, Decision, Effect, Index, NotLoaded, Overlay, Request
 from stillhouse.errors import Conflict, NotFound
 
+DONE = Answer(204)
+
 
 @dataclass(frozen=True)
 class Account:
@@ -38,6 +40,13 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Stumble:
+    """A command that a bug meets."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Moved:
     name: str
     amount: int
@@ -51,7 +60,9 @@ class Closed:
 def reads(request: Request) -> frozenset[str]:
     """Of a transfer only the source: `step` asks for the other."""
     match request.command:
-        case Deposit(to=name) | Transfer(source=name) | Close(name=name) | Look(name=name):
+        case Deposit(to=name) | Transfer(source=name):
+            return frozenset({name})
+        case Close(name=name) | Look(name=name) | Stumble(name=name):
             return frozenset({name})
     raise AssertionError(request)
 
@@ -88,6 +99,8 @@ def step(rows: Mapping[str, Any], request: Request, now: float) -> Decision:
             return decided(rows, (Closed(name),))
         case Look(name):
             return Decision(answer=Answer(200, existing(rows, name).balance))
+        case Stumble():
+            raise ZeroDivisionError("a bug")
     raise AssertionError(request)
 
 
@@ -109,7 +122,7 @@ def index(rows: Mapping[str, Any], event: Moved | Closed, into: Index) -> None:
 def decided(
     rows: Mapping[str, Any],
     events: tuple[Moved | Closed, ...],
-    answer: Answer = Answer(204),
+    answer: Answer = DONE,
     effects: tuple[Effect, ...] = (),
 ) -> Decision:
     after, changes = Overlay(rows), Index()
