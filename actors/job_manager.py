@@ -10,7 +10,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -76,6 +76,16 @@ class JobManager:
             log.critical("another writer has opened the journal: this one ends")
             ray.actor.exit_actor()  # type: ignore[no-untyped-call]
         return answers
+
+    def ask(self, questions: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
+        """Several reads in one call, each by its method's name; an error is its own's answer."""
+        return [self._answer(*question) for question in questions]
+
+    def _answer(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        try:
+            return READS[method](self, *arguments)
+        except StillhouseError as error:
+            return error
 
     def rows(self, keys: Sequence[str]) -> dict[str, Any]:
         """Committed rows; None for a key that has none."""
@@ -168,6 +178,13 @@ class JobManager:
                 task = self._tasks.pop((event.job_id, event.node), None)
                 if task is not None and event.move is Move.CANCEL:
                     effects.stop(task, event, self._settings)
+
+
+READS: Mapping[str, Callable[..., Any]] = {
+    "rows": JobManager.rows,
+    "work": JobManager.work,
+    "changed": JobManager.changed,
+}
 
 
 class Changes:

@@ -24,11 +24,11 @@ from stillhouse.wire.messages import TrustAnchors
 
 MANY = 10_000  # events of one story at once
 CALLS = 2  # of one actor at a time: one is decided while the other's commit waits for the disk
-BATCH = 500  # commands in one call
-MOST_WAITING = 10_000  # commands for one actor, in one replica
+BATCH = 500  # letters in one call
+MOST_WAITING = 10_000  # letters for one actor, in one replica
 MOST_OF_ONE = 1_000  # of those, from one client
-Letter = tuple[Request, "asyncio.Future[Answer]"]
-Send = Callable[[list[Request]], Awaitable[Sequence[Any]]]
+Letter = tuple[Any, "asyncio.Future[Any]"]
+Send = Callable[[list[Any]], Awaitable[Sequence[Any]]]
 POLL_S = 0.1  # how often a shard is asked who changed, while anyone waits
 
 
@@ -68,21 +68,24 @@ class RayBackend:
         self.chunk_url = settings.chunk_url
         self.open_jobs = settings.open_jobs
         self.anchors = TrustAnchors.model_validate_json(settings.public_keys.read_text())
-        self._mailboxes: dict[str, Mailbox] = {}
+        self._commands: dict[str, Mailbox] = {}  # by the actor's name
+        self._questions: dict[str, Mailbox] = {}
         self._watches: dict[str, Watch] = {}
 
     async def apply(self, id: str, request: Request) -> Answer:
-        return await self._mailbox(self._manager(id)).apply(request)
+        return await self._apply(self._manager(id), request)
 
     async def vault(self, request: Request) -> Answer:
-        return await self._mailbox(VAULT).apply(request)
+        return await self._apply(VAULT, request)
 
     async def rows(self, id: str, keys: Sequence[str]) -> dict[str, Any]:
-        return await self._call(self._manager(id), "rows", list(keys))  # type: ignore[no-any-return]
+        found: dict[str, Any] = await self._ask(self._manager(id), "rows", list(keys))
+        return found
 
     async def work(self, client_id: str) -> ClientWork | None:
         """A client's open jobs with what its device's work is made of; None for no client."""
-        return await self._call(self._manager(client_id), "work", client_id)  # type: ignore[no-any-return]
+        found: ClientWork | None = await self._ask(self._manager(client_id), "work", client_id)
+        return found
 
     async def vault_rows(self, keys: Sequence[str]) -> dict[str, Any]:
         return await self._call(VAULT, "rows", list(keys))  # type: ignore[no-any-return]
@@ -113,7 +116,7 @@ class RayBackend:
     async def newer(self, client_id: str, cursor: str, wait_s: float) -> str:
         """A newer cursor as soon as the client changed; after `wait_s`, the cursor then."""
         name = self._manager(client_id)
-        watch = self._watches.setdefault(name, Watch(lambda at: self._call(name, "changed", at)))
+        watch = self._watches.setdefault(name, Watch(lambda at: self._ask(name, "changed", at)))
         return await watch.newer(client_id, cursor, wait_s)
 
     async def build_progress(self, name: str) -> float:
@@ -139,35 +142,42 @@ class RayBackend:
     def _manager(self, id: str) -> str:
         return self._settings.manager(shard_of(id, self._settings.shards))
 
-    def _mailbox(self, name: str) -> "Mailbox":
-        if name not in self._mailboxes:
-            self._mailboxes[name] = Mailbox(lambda batch: self._call(name, "apply", batch))
-        return self._mailboxes[name]
+    async def _apply(self, name: str, request: Request) -> Answer:
+        if name not in self._commands:
+            self._commands[name] = Mailbox(lambda batch: self._call(name, "apply", batch))
+        answer: Answer = await self._commands[name].post(request.principal.id, request)
+        return answer
+
+    async def _ask(self, name: str, method: str, *arguments: Any) -> Any:
+        """A read of a shard; those that wait at the same time go in one call."""
+        if name not in self._questions:
+            self._questions[name] = Mailbox(lambda batch: self._call(name, "ask", batch))
+        return await self._questions[name].post(str(arguments[0]), (method, arguments))
 
     async def _call(self, name: str, method: str, *arguments: Any) -> Any:
         return await call(self._settings.namespace, name, method, *arguments)
 
 
 class Mailbox:
-    """Commands on their way to one actor: at most two calls at a time, the rest waits its turn.
+    """Letters on their way to one actor: at most two calls at a time, the rest waits its turn.
 
-    Each call takes one command of every client in turn until it is full, so that a client with ten
+    Each call takes one letter of every sender in turn until it is full, so that a client with ten
     thousand does not hold up another's first. More than is soon taken is not let in: Overloaded.
     """
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._waiting: dict[str, deque[Letter]] = {}  # by principal, whose turn is next comes first
+        self._waiting: dict[str, deque[Letter]] = {}  # by sender, whose turn is next comes first
         self._count = 0
         self._calls: set[asyncio.Task[None]] = set()
 
-    async def apply(self, request: Request) -> Answer:
-        sender = request.principal.id
+    async def post(self, sender: str, content: Any) -> Any:
+        """The answer to this letter; an answer that is an error is raised."""
         line = self._waiting.get(sender, ())
         if self._count >= MOST_WAITING or len(line) >= MOST_OF_ONE:
-            raise Overloaded("too many commands are waiting")
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(sender, deque()).append((request, answer))
+            raise Overloaded("too many requests are waiting")
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(sender, deque()).append((content, answer))
         self._count += 1
         if len(self._calls) < CALLS:
             call = asyncio.create_task(self._drain())
@@ -178,7 +188,7 @@ class Mailbox:
     async def _drain(self) -> None:
         while batch := self._take():
             try:
-                answers = await self._send([request for request, _ in batch])
+                answers = await self._send([content for content, _ in batch])
             except Exception as error:  # goes to every caller of the batch
                 answers = [error] * len(batch)
             for (_, future), answer in zip(batch, answers, strict=True):
@@ -206,7 +216,7 @@ def died_at(row: DeadLetterRow) -> Position:
     return Position(row.at, row.id)
 
 
-def settle(future: "asyncio.Future[Answer]", answer: Answer | BaseException) -> None:
+def settle(future: "asyncio.Future[Any]", answer: Any) -> None:
     if future.done():  # its caller has gone
         return
     if isinstance(answer, BaseException):

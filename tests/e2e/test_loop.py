@@ -97,7 +97,7 @@ def test_a_second_job_of_a_device_is_sent_nothing_that_it_holds(
     assert "probe" not in {node.kind for node in second.graph}
 
 
-@pytest.mark.parametrize("moment", ["r1.transfer.0", "r1.train", "r1.measure"])
+@pytest.mark.parametrize("moment", ["r1.transfer.0", "r1.train"])
 def test_a_job_manager_killed_in_mid_job_comes_back_and_the_job_ends_the_same(
     house: House, tmp_path: Path, moment: str
 ) -> None:
@@ -122,22 +122,3 @@ def test_a_job_manager_killed_in_mid_job_comes_back_and_the_job_ends_the_same(
     assert calm.verdict is not None
     assert struck.verdict.kind == calm.verdict.kind
     assert struck.transfers == calm.transfers
-
-
-def test_a_chunk_server_killed_in_mid_job_sends_at_most_one_chunk_again(
-    house: House, tmp_path: Path
-) -> None:
-    house.register("waves-chunks")
-    killed = threading.Event()
-
-    def kill_at(doing: str) -> None:
-        if doing == "r1.transfer.0" and not killed.is_set():
-            killed.set()
-            os.kill(ray.get(house.wiring.chunk_server.ready.remote()), signal.SIGKILL)
-
-    with agent(house, tmp_path, "patient", kill_at) as device:
-        status = house.ended(run(device, "waves-chunks"))
-    assert killed.is_set()
-    assert status.verdict is not None
-    assert status.verdict.kind == "MET"
-    assert {node.attempt for node in status.graph if node.kind == "transfer"} == {1}

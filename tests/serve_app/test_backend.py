@@ -16,6 +16,10 @@ def request(name: str, client: str = "someone") -> Request:
     return Request(name, name, Principal(id=client, role=Role.CLIENT), None)
 
 
+def letter(name: str, client: str = "someone") -> tuple[str, Request]:
+    return client, request(name, client)
+
+
 class Actor:
     """Answers each request by its key, when it is let; remembers what came in one call."""
 
@@ -44,7 +48,7 @@ def test_two_calls_are_in_flight_and_all_that_waits_goes_in_the_next() -> None:
         mailbox = Mailbox(actor.apply)
         waiting = []
         for name in ("first", "second", *"abc"):
-            waiting.append(asyncio.create_task(mailbox.apply(request(name))))
+            waiting.append(asyncio.create_task(mailbox.post(*letter(name))))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         actor.free.set()
@@ -59,16 +63,16 @@ def test_a_call_takes_one_of_each_client_in_turn_until_it_is_full() -> None:
     async def scene() -> list[list[str]]:
         actor = Actor()
         mailbox = Mailbox(actor.apply)
-        greedy = [asyncio.create_task(mailbox.apply(request("held")))]
+        greedy = [asyncio.create_task(mailbox.post(*letter("held")))]
         await asyncio.sleep(0)
-        greedy.append(asyncio.create_task(mailbox.apply(request("held, too"))))
+        greedy.append(asyncio.create_task(mailbox.post(*letter("held, too"))))
         await asyncio.sleep(0)
         greedy += [
-            asyncio.create_task(mailbox.apply(request(f"greedy-{n}", "greedy")))
+            asyncio.create_task(mailbox.post(*letter(f"greedy-{n}", "greedy")))
             for n in range(BATCH + 1)
         ]
         await asyncio.sleep(0)
-        late = asyncio.create_task(mailbox.apply(request("late", "late")))
+        late = asyncio.create_task(mailbox.post(*letter("late", "late")))
         await asyncio.sleep(0)
         actor.free.set()
         await settled(*greedy, late)
@@ -84,11 +88,11 @@ def test_more_than_is_soon_taken_is_not_let_in_and_another_client_still_is() -> 
         actor = Actor()
         mailbox = Mailbox(actor.apply)
         many = [
-            asyncio.create_task(mailbox.apply(request(f"{n}", "greedy")))
+            asyncio.create_task(mailbox.post(*letter(f"{n}", "greedy")))
             for n in range(MOST_OF_ONE + BATCH)
         ]
         await asyncio.sleep(0)
-        other = asyncio.create_task(mailbox.apply(request("other", "other")))
+        other = asyncio.create_task(mailbox.post(*letter("other", "other")))
         await asyncio.sleep(0)
         actor.free.set()
         return await settled(*many), await other
@@ -105,7 +109,7 @@ def test_a_refusal_is_its_callers_alone() -> None:
         actor = Actor()
         actor.free.set()
         mailbox = Mailbox(actor.apply)
-        return await settled(*(mailbox.apply(request(name)) for name in ("good", "bad", "fine")))
+        return await settled(*(mailbox.post(*letter(name)) for name in ("good", "bad", "fine")))
 
     good, bad, fine = asyncio.run(scene())
     assert (good.document, fine.document) == ("good", "fine")
@@ -117,8 +121,8 @@ def test_a_call_that_fails_fails_for_all_and_the_next_one_starts_anew() -> None:
         actor = Actor(Unavailable("away"))
         actor.free.set()
         mailbox = Mailbox(actor.apply)
-        first = await settled(mailbox.apply(request("a")), mailbox.apply(request("b")))
-        return first + await settled(mailbox.apply(request("c"))), actor.calls
+        first = await settled(mailbox.post(*letter("a")), mailbox.post(*letter("b")))
+        return first + await settled(mailbox.post(*letter("c"))), actor.calls
 
     answers, calls = asyncio.run(scene())
     assert [type(answer) for answer in answers] == [Unavailable] * 3
@@ -129,8 +133,8 @@ def test_a_caller_that_has_gone_does_not_disturb_the_others() -> None:
     async def scene() -> Any:
         actor = Actor()
         mailbox = Mailbox(actor.apply)
-        gone = asyncio.create_task(mailbox.apply(request("gone")))
-        stays = asyncio.create_task(mailbox.apply(request("stays")))
+        gone = asyncio.create_task(mailbox.post(*letter("gone")))
+        stays = asyncio.create_task(mailbox.post(*letter("stays")))
         await asyncio.sleep(0)
         gone.cancel()
         actor.free.set()
