@@ -1,6 +1,7 @@
 """Wires everything: the one file that knows which class is an actor and which journal is used."""
 
 import os
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,12 @@ from actors.job_manager import JobManager
 from actors.model_vault import ModelVault
 from actors.settings import CHUNK_SERVER, VAULT, ActorSettings
 from cluster.journal import sqlite
-from cluster.private_files import write_file
+from cluster.private_files import sync_folder, write_file
 from stillhouse.wire.identity import write_private
 from stillhouse.wire.messages import TrustAnchors
 
 KEYS = {"cluster.key": 32, "manifest.key": 32, "acks.key": 32}  # private bytes
+CALLS = 64  # that wait in a JobManager side by side, most of them for the same commit
 FOREVER: dict[str, Any] = {"max_restarts": -1, "max_task_retries": -1}
 
 
@@ -44,10 +46,14 @@ def initialise(settings: ActorSettings) -> None:
 
 
 def open_state(settings: ActorSettings) -> bool:
-    """Initialise state that was never begun; True if it was done now."""
+    """Initialise state that was never begun; True if it was done now. It appears whole, or not."""
     if settings.state.exists():
         return False
-    initialise(settings)
+    new = settings.state.with_name(f".{settings.state.name}.new")
+    shutil.rmtree(new, ignore_errors=True)  # of a start that died
+    initialise(settings.model_copy(update={"state": new}))
+    new.rename(settings.state)
+    sync_folder(settings.state.parent)
     return True
 
 
@@ -64,7 +70,9 @@ def start(settings: ActorSettings) -> Wiring:
     """Start what is not running yet, and wait until all of it answers."""
     vault = actor(ModelVault, VAULT, settings).remote(settings)
     managers = tuple(
-        actor(JobManager, settings.manager(shard), settings).remote(settings, shard)
+        actor(JobManager, settings.manager(shard), settings, max_concurrency=CALLS).remote(
+            settings, shard
+        )
         for shard in range(settings.shards)
     )
     ray.get([each.ready.remote() for each in (vault, *managers)])

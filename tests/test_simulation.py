@@ -31,7 +31,7 @@ from stillhouse.listing import OPEN
 from stillhouse.rounds import transfer
 from stillhouse.rows import DeliveryRow, get
 
-SEEDS = 300
+SEEDS = 200
 MOST_SEEDS = 200  # within which a broken part is found
 MOST_STEPS = 12  # of the story that shows it
 

@@ -87,7 +87,7 @@ class Disk(MemoryJournal):
 
     def ready(self, priority: int, after: str) -> Ready | None:
         self._faults.read()
-        return super().ready(priority, after)
+        return super().ready(priority, after) if self._volume.ready else None  # asked most often
 
     def waiting(self, model: str, after: str, limit: int) -> list[str]:
         self._faults.read()

@@ -148,7 +148,9 @@ class Process:
 
     def _tell(self, batch: Batch) -> None:
         """What cannot be done now is done after the next commit or tick."""
-        self.unsure |= batch.failure is not None
+        if batch.failure is not None:
+            self.unsure = True  # it may have been written all the same
+            return
         try:
             self.desk.note(batch.events)
             self._start(batch.effects)

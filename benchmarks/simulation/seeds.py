@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
-from functools import partial
+from multiprocessing import get_context
 
 from benchmarks.simulation.ending import finish
 from benchmarks.simulation.process import Parts
@@ -87,32 +87,29 @@ def seen(world: World, steps: int, failures: tuple[Failure, ...]) -> Result:
     )
 
 
-def play_page(seeds: range, parts: Parts = SOUND) -> Result:
+def play_page(seeds: range) -> Result:
     logging.disable()  # the store tells of bugs in the log, the ledger tells us
-    return sum((play(story_of(seed), parts) for seed in seeds), Result())
+    return sum((play(story_of(seed)) for seed in seeds), Result())
 
 
 def run_seeds(
-    first: int,
-    count: int,
-    processes: int,
-    parts: Parts = SOUND,
-    progress: Callable[[Result], None] | None = None,
+    first: int, count: int, processes: int, progress: Callable[[Result], None] | None = None
 ) -> Result:
     """Stories of the seeds from `first` on; the result does not depend on `processes`."""
     starts = range(first, first + count, PAGE)
     pages = [range(start, min(start + PAGE, first + count)) for start in starts]
     total = Result()
-    for result in results(pages, processes, parts):
+    for result in results(pages, processes):
         total += result
         if progress:
             progress(total)
     return total
 
 
-def results(pages: list[range], processes: int, parts: Parts) -> Iterator[Result]:
+def results(pages: list[range], processes: int) -> Iterator[Result]:
+    """Page by page, in order."""
     if processes == 1:
-        yield from map(partial(play_page, parts=parts), pages)
+        yield from map(play_page, pages)
         return
-    with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(partial(play_page, parts=parts), pages)
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        yield from pool.map(play_page, pages)

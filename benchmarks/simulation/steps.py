@@ -12,7 +12,7 @@ from benchmarks.simulation.process import Outcome
 from benchmarks.simulation.story import Step
 from benchmarks.simulation.tasks import Task
 from benchmarks.simulation.witness import must
-from benchmarks.simulation.world import MANNERS, Site, World, nobody
+from benchmarks.simulation.world import MANNERS, Site, World, nobody, to_the_end
 from stillhouse.commands import (
     Acknowledge,
     Cancel,
@@ -333,8 +333,7 @@ def fence(world: World, who: int, _: int) -> None:
 
     def both() -> None:
         site.restart()
-        while old.advance():
-            pass
+        to_the_end(old)
 
     site.guarded(both)
 
