@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.report import Report, environment
 
-BENCHMARKS = ("journal", "general_queue", "faults")
+BENCHMARKS = ("journal", "control", "faults", "general_queue")
 
 
 def main() -> None:
@@ -23,6 +23,9 @@ def main() -> None:
         rows=measured.rows,
     )
     given.json.write_text(report.model_dump_json(indent=2) + "\n")
+    if measured.draw is not None:
+        measured.draw(picture := given.json.with_suffix(".svg"))
+        print(f"drawn: {picture}")
     for name, value in report.metrics.items():
         print(f"{name:40} {value:12,.1f}")
 

@@ -2,8 +2,10 @@
 
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 from stillhouse.entities import Entity
 
@@ -17,6 +19,7 @@ class Measured:
 
     metrics: dict[str, float]
     rows: tuple[dict[str, Value], ...]
+    draw: Callable[[Path], None] | None = None  # a picture of them into this file
 
 
 class Report(Entity):

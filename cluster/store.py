@@ -79,7 +79,7 @@ class Store:
 
     def __init__(self, rules: Rules, journal: Journal, cached: int = CACHED) -> None:
         self._rules, self._journal, self._cached = rules, journal, cached
-        self._cache: dict[str, Any] = {}  # the least recently loaded or changed comes first
+        self._cache: dict[str, Any] = {}  # the least recently used comes first
         self._closed: Batch | None = None  # on its way to the disk
         self._open: Batch | None = None
 
@@ -221,12 +221,17 @@ class Store:
     # --- the cache: committed rows, as many as are worth their memory ---
 
     def _load(self, keys: Iterable[str]) -> None:
-        missing = [key for key in keys if key not in self._cache]
+        cache, missing = self._cache, []
+        for key in keys:
+            if key in cache:
+                cache[key] = cache.pop(key)  # to the end of the line
+            else:
+                missing.append(key)
         if missing:
             found = self._journal.load(missing)
             for key in missing:
                 data = found.get(key)
-                self._cache[key] = None if data is None else self._rules.decode(key, data)
+                cache[key] = None if data is None else self._rules.decode(key, data)
 
     def _keep(self, rows: Mapping[str, Any]) -> None:
         for key, row in rows.items():
@@ -234,7 +239,7 @@ class Store:
             self._cache[key] = row
 
     def _evict(self) -> None:
-        """Let go of what was not changed for longest; all that is here is on the disk, too."""
+        """Let go of what was not used for longest; all that is here is on the disk, too."""
         surplus = len(self._cache) - self._cached
         if surplus > 0:
             for key in list(self._cache)[:surplus]:

@@ -163,6 +163,14 @@ class MovesTheCursorFirst(Desk):
             super().take_up([(sequence, record)], now)
 
 
+class TakesALateReleaseForAnEnd(Desk):
+    def note(self, events: Iterable[Any]) -> None:
+        for event in events:
+            if isinstance(event, JobMoved) and event.move is Move.RELEASE:
+                self._begun.discard((event.job_id, event.node))
+        super().note(events)
+
+
 class StartsWithoutCounting(Desk):
     def note(self, events: Iterable[Any]) -> None:
         """As if everything had ended."""
@@ -182,6 +190,7 @@ BROKEN = {
     "keeps its cache": Parts(store=KeepsItsCache),
     "forgets its answers": Parts(store=ForgetsItsAnswers),
     "the cursor first": Parts(desk=MovesTheCursorFirst),
+    "a late release": Parts(desk=TakesALateReleaseForAnEnd),
     "starts without counting": Parts(desk=StartsWithoutCounting),
 }
 

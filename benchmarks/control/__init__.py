@@ -5,6 +5,7 @@ FILE's folder, too (`.svg`); `--long` goes to a million clients and repeats more
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -14,6 +15,8 @@ from rich.progress import track
 from benchmarks.control.chain import SHARDS, measure_chain, times_as_fast
 from benchmarks.control.clients import measure_clients
 from benchmarks.control.durable import measure_durable
+from benchmarks.control.http import measure_http
+from benchmarks.control.plot import draw
 from benchmarks.control.step import measure_step
 from benchmarks.journal import FOLDER
 from benchmarks.report import Measured, Value
@@ -27,9 +30,12 @@ def measure(long: bool) -> Measured:
     make_folder(FOLDER)
     with TemporaryDirectory(dir=FOLDER) as name:
         folder = Path(name)
-        rows = [*core(folder, 9 if long else 3), *measure_chain(folder, 400, 9 if long else 3)]
+        rounds = 9 if long else 3
+        rows = [*core(folder, rounds), *measure_chain(folder, 400, rounds)]
+        rows.append({"part": "http", **measure_http(folder, 2000 if long else 500)})
         rows += measure_clients(folder, COUNTS if long else COUNTS[:-1])
-    return Measured(metrics(rows), tuple(rows))
+    grown = [row for row in rows if row["part"] == "clients"]
+    return Measured(metrics(rows), tuple(rows), partial(draw, grown))
 
 
 def core(folder: Path, rounds: int) -> Iterator[dict[str, Value]]:
@@ -57,6 +63,8 @@ def metrics(rows: list[dict[str, Value]]) -> dict[str, float]:
         "jobs_batched_per_s": middle("durable", "jobs_batched_per_s", **fast),
         "one_shard_transitions_per_s": middle("durable", "durable_transitions_per_s", **one),
         "one_shard_jobs_batched_per_s": middle("durable", "jobs_batched_per_s", **one),
+        "jobs_http_per_s": middle("http", "jobs_http_per_s"),
+        "http_requests_per_job": middle("http", "requests_per_job"),
         "vs_general_queue": times_as_fast([row for row in rows if row["part"] == "chain"]),
         **of_clients([row for row in rows if row["part"] == "clients"]),
     }

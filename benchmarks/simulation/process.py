@@ -23,7 +23,7 @@ from stillhouse.errors import StillhouseError, Unavailable
 
 Outcome = Answer | StillhouseError
 Reply = Callable[[Request, Outcome], None]
-IN_FLIGHT = 3
+IN_FLIGHT = 2
 NOTHING = Batch(0.0, Overlay({}))  # what a tick tells: look whether anything is ready
 CACHED = 12  # rows: fewer than a story has, so that they are evicted
 

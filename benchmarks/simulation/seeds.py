@@ -88,7 +88,6 @@ def seen(world: World, steps: int, failures: tuple[Failure, ...]) -> Result:
 
 
 def play_page(seeds: range) -> Result:
-    logging.disable()  # the store tells of bugs in the log, the ledger tells us
     return sum((play(story_of(seed)) for seed in seeds), Result())
 
 
@@ -107,9 +106,9 @@ def run_seeds(
 
 
 def results(pages: list[range], processes: int) -> Iterator[Result]:
-    """Page by page, in order."""
+    """Page by page, in order. What the store logs of bugs, the ledger tells in the result."""
     if processes == 1:
         yield from map(play_page, pages)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), logging.disable) as pool:
         yield from pool.map(play_page, pages)

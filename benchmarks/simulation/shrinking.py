@@ -29,7 +29,8 @@ def shrink(failure: Failure, parts: Parts = SOUND, story: Story | None = None) -
         return bool(found) and found[0].kind == failure.kind
 
     steps = list(story.steps[: play(story, parts).steps])
-    return Story(story.seed, tuple(ordinary(without(steps, fails), fails)))
+    plain = ordinary(without(steps, fails), fails)
+    return Story(story.seed, tuple(without(plain, fails)))
 
 
 def without(steps: list[Step], fails: Fails) -> list[Step]:

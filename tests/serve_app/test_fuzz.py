@@ -15,7 +15,7 @@ import schemathesis
 from api_house import URL, Member
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samples import CENTRAL, DOCUMENT, OPERATIONS, valid
+from samples import CENTRAL, DOCUMENT, NAMES, OPERATIONS, valid
 from test_work import Walk, Works
 
 from stillhouse.entities import Role
@@ -51,6 +51,7 @@ def ground(portal: anyio.from_thread.BlockingPortal) -> Ground:
     assert owner.signed("POST", "/central_models/wrist/versions", upload).status_code < 300
     ids = {
         "client_id": (client.id,),
+        "letter_id": (NAMES["letter_id"],),  # its effects never fail
         "profile_id": (walk.profile.id,),
         "job_id": (walk.job, waiting, over),
         "delivery_id": (walk.delivery.id,),
