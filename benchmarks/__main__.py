@@ -27,7 +27,7 @@ def main() -> None:
         measured.draw(picture := given.json.with_suffix(".svg"))
         print(f"drawn: {picture}")
     for name, value in report.metrics.items():
-        print(f"{name:40} {value:12,.1f}")
+        print(f"{name:40} {value:12,.5g}")
 
 
 if __name__ == "__main__":

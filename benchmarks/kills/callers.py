@@ -6,7 +6,8 @@ a failed request. A poller asks again and again, each time once: what it sees is
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count, pairwise
 from typing import Self
 
@@ -30,7 +31,7 @@ def identities(shard: int, shards: int, role: Role = Role.CLIENT) -> Iterator[Id
             yield identity
 
 
-class Thread:
+class Thread(ABC):
     """Does its work again and again until it is left."""
 
     def __init__(self, sdk: Stillhouse) -> None:
@@ -51,8 +52,8 @@ class Thread:
         while not self._over.is_set():
             self.once()
 
-    def once(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def once(self) -> None: ...
 
 
 class Client(Thread):
@@ -114,12 +115,13 @@ class Poller(Thread):
             self.failures += 1
         time.sleep(max(0.0, began + POLL_S - time.monotonic()))
 
-    def outage_s(self, since: float) -> float:
-        """The longest time without an answer since then, beyond the pause between two."""
-        before = [at for at in self.answered if at < since][-1:]
-        after = [at for at in self.answered if at >= since]
-        gaps = [later - earlier for earlier, later in pairwise([*before, *after])]
-        return max(0.0, max(gaps, default=0.0) - POLL_S)
+
+def outage_s(answered: Sequence[float], since: float) -> float:
+    """The longest time without an answer since then, beyond the pause between two polls."""
+    before = [at for at in answered if at < since][-1:]
+    after = [at for at in answered if at >= since]
+    gaps = [later - earlier for earlier, later in pairwise([*before, *after])]
+    return max(0.0, max(gaps, default=0.0) - POLL_S)
 
 
 def no_pause(_: float) -> None:

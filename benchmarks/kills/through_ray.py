@@ -15,7 +15,7 @@ from pathlib import Path
 
 from actors.job_manager import identity
 from benchmarks.kills.audit import Auditor, Findings
-from benchmarks.kills.callers import Client, Poller, identities
+from benchmarks.kills.callers import Client, Poller, identities, outage_s
 from edge_sim.chaos import NOBODY, REPLICA, Target, actor, process
 from edge_sim.deployment import Deployment, deployment
 from stillhouse.compress.container import FamilyGrid
@@ -97,7 +97,7 @@ def kill(victim: str, target: Target | None, pollers: Sequence[Poller]) -> Kill:
         time.sleep(CHECK_S)
     back = time.monotonic() - began
     time.sleep(SETTLE_S)
-    return Kill(victim, back, max(poller.outage_s(began) for poller in pollers))
+    return Kill(victim, back, max(outage_s(poller.answered, began) for poller in pollers))
 
 
 def audit(house: Deployment, shard: int, clients: Sequence[Client], findings: Findings) -> None:

@@ -147,8 +147,11 @@ class SqliteJournal:
         self._select("SELECT 1")  # a reader stays open while a failed writer is opened anew
 
     def _take_epoch(self, identity: JournalIdentity) -> int:
-        """The next epoch. What is read by now may be in no more than the system's memory, if a process
-        died after a failed sync: the log is copied first, and this commit syncs it."""
+        """The next epoch.
+
+        What is found may be in the system's memory alone, if a process died after a failed sync:
+        the log is copied into the database first, and the epoch's commit syncs.
+        """
         epoch: int
         with self._connection("writes") as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
