@@ -7,9 +7,10 @@ three, `simulator_failures` over the last; all must be 0.
 
 import io
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,7 +40,7 @@ Rows = list[Row]
 def measure(long: bool) -> Measured:
     """Every part once."""
     make_folder(FOLDER)
-    console = Console()
+    console = Console(file=sys.stdout)
     bare, bare_rows = measure_bare(console, LONG_BARE if long else BARE)
     disk, disk_rows = measure_disk(console)
     stories, story_rows = measure_simulator(console, LONG_SEEDS if long else SEEDS)
@@ -80,7 +81,7 @@ def measure_through_ray(console: Console, count: int) -> tuple[Metrics, Rows]:
     with (
         shown(console, "kills through Ray", count + REPLICA_KILLS) as advance,
         TemporaryDirectory(dir=FOLDER) as folder,
-        redirect_stderr(io.StringIO()),  # Ray tells of every death
+        redirect_stdout(io.StringIO()),  # Ray tells of every death
     ):
         began = time.perf_counter()
         all = kill_through_ray(count, SEED, Path(folder), heard)

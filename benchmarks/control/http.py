@@ -1,9 +1,9 @@
 """Whole jobs over signed HTTP: direct ingress, two replicas, two shards, clients on the same cores.
 
 What a device sends is sent, by the SDK's own signed client, one connection pool for all:
-submission, probes, asking for work, manifest, acks, installation, training's end, metrics, status. Effects
-answer at once with canned results (`Canned`), and chunks are not fetched: what is measured is the
-control core and its API, not planning, sealing or streaming.
+submission, probes, asking for work, manifest, acks, installation, training's end, metrics, status.
+Effects answer at once with canned results (`Canned`), and chunks are not fetched: what is measured
+is the control core and its API, not planning, sealing or streaming.
 """
 
 import asyncio

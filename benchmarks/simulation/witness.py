@@ -18,7 +18,7 @@ from stillhouse.commands import Announce
 from stillhouse.decisions import Deadline, Effect, Ready
 from stillhouse.entities import JobState
 from stillhouse.errors import StillhouseError
-from stillhouse.events import CursorMoved, JobClosed, JobMoved
+from stillhouse.events import AliasSet, CursorMoved, JobClosed, JobMoved, ModelAnnounced
 from stillhouse.evolve import Changes, evolve
 from stillhouse.jobs import ON_CLUSTER, OVER, Graph, Job, Move, State
 from stillhouse.listing import OPEN
@@ -131,12 +131,15 @@ class Witness:
             must(due, "what is not due does not expire", event)
 
     def _all_applied(self, sequence: int) -> None:
+        """What lies behind the cursor, and no more: a commit that seemed to fail was ahead of it."""
+        behind = Everything()
         for record in self._feed(sequence):
             row = self.rows[catalogue_key(record.name)]
             known = row and (record.model in row.versions or record.alias in row.aliases)
             must(known, "the cursor moves last", record.name, sequence)
+            behind.update(evolve(behind, published(record)))
         for job in self.jobs.values():
-            waits = job.state is JobState.ACCEPTED and resolve(self.rows, job.asked)
+            waits = job.state is JobState.ACCEPTED and resolve(behind, job.asked)
             must(not waits, "the cursor moves last", job.id, sequence)
 
     # --- rows, and the index entries that belong to them ---
@@ -184,6 +187,15 @@ class Witness:
     def _letter(self, letter: DeadLetterRow) -> None:
         waits = letter.id in self.volume.dead
         must(waits == (letter.replayed_at is None), "index of dead letters", letter.id)
+
+
+def published(record: Announce) -> ModelAnnounced | AliasSet:
+    """The event of a record."""
+    if record.model is not None:
+        return ModelAnnounced(record.name, record.model)
+    assert record.alias is not None
+    assert record.version is not None
+    return AliasSet(record.name, record.alias, record.version)
 
 
 def in_order(graph: Graph, rounds: int) -> None:

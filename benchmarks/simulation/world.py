@@ -13,7 +13,7 @@ from benchmarks.simulation.process import Outcome, Parts, Process, Surroundings
 from benchmarks.simulation.tasks import Task
 from benchmarks.simulation.witness import Witness, must
 from stillhouse.commands import Arrive, Expire, Start
-from stillhouse.decisions import Effect, Request
+from stillhouse.decisions import Answer, Effect, Request
 
 MANNERS = (
     *["through"] * 14,
@@ -27,7 +27,7 @@ MANNERS = (
 )
 Hear = Callable[[Request, Outcome], None]
 MOST_STAGES = 500
-OWN_KEPT = 8  # commands of the shard's own that may come again, late
+OWN_KEPT = 8  # accepted commands of the shard's own that may come again, late
 
 
 class Site:
@@ -101,7 +101,7 @@ class Site:
         hear(request, outcome)
 
     def _own_answered(self, request: Request, outcome: Outcome) -> None:
-        if isinstance(request.command, Start | Expire | Arrive):
+        if isinstance(outcome, Answer) and isinstance(request.command, Start | Expire | Arrive):
             self.own = [*self.own[-OWN_KEPT:], request]
         self._answered(nobody, request, outcome)
 
