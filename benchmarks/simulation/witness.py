@@ -131,7 +131,7 @@ class Witness:
             must(due, "what is not due does not expire", event)
 
     def _all_applied(self, sequence: int) -> None:
-        """What lies behind the cursor, and no more: a commit that seemed to fail was ahead of it."""
+        """Records behind the cursor, and no others: a commit that seemed to fail may be ahead."""
         behind = Everything()
         for record in self._feed(sequence):
             row = self.rows[catalogue_key(record.name)]
