@@ -29,9 +29,9 @@ from cluster.pipeline import Pipeline
 from cluster.store import Batch, Store
 from stillhouse import shard as rules
 from stillhouse.commands import EffectFailed
-from stillhouse.decisions import Answer, Effect, Overlay, Request
+from stillhouse.decisions import Answer, Effect, Overlay, Place, Request
 from stillhouse.entities import Principal
-from stillhouse.errors import Fenced, StillhouseError
+from stillhouse.errors import Fenced, StillhouseError, Unavailable
 from stillhouse.events import JobMoved
 from stillhouse.grants import Grant, grant
 from stillhouse.jobs import Move
@@ -60,7 +60,8 @@ class JobManager:
         self._store = Store(rules, self._journal, settings.cached_rows)
         self._changes = Changes()
         self._metrics = Metrics(f"shard-{shard}", self._journal.states())
-        self._tasks: dict[tuple[str, str], Any] = {}  # effects that run, by (job, node)
+        self._tasks: dict[Place, tuple[Effect, Any]] = {}  # what this process started
+        self._unsure = True  # what runs is in the outbox alone: now, and after a failed commit
         self._news: queue.SimpleQueue[tuple[Batch, float]] = queue.SimpleQueue()
         self._pipeline = Pipeline(self._store, lambda *told: self._news.put(told))
         self._desk = Desk(self._pipeline, self._store, self._journal, settings.effects_in_flight)
@@ -139,15 +140,20 @@ class JobManager:
 
     def _tell_forever(self) -> None:
         """What follows a commit, in the order of the commits and beside the next ones."""
-        self._start(self._desk.resume())
+        self._news.put((NOTHING, 0.0))
         while True:
             batch, took = self._news.get()
             try:
                 self._tell(batch, took)
+            except Unavailable:  # what cannot be done now is done after the next commit or tick
+                log.warning("after a commit", exc_info=True)
             except Exception:  # the effect is in the outbox, and its lease ends
                 log.exception("after a commit")
 
     def _tell(self, batch: Batch, took: float) -> None:
+        if batch.failure is not None:
+            self._unsure = True  # it may have been written all the same: the next tick looks
+            return
         if batch.events:
             self._metrics.committed(took)
             self._metrics.record(observations(batch.events, batch.changed))
@@ -155,14 +161,20 @@ class JobManager:
             self._desk.note(batch.events)
             self._forget(batch.events)
             self._start(batch.effects)
+        if self._unsure:
+            self._start(self._desk.resume())
+            self._unsure = False
         self._desk.start_ready(time.time())
 
     def _start(self, started: Sequence[Effect]) -> None:
         for effect in started:
+            place = (effect.job_id, effect.node)
+            if place in self._tasks and self._tasks[place][0] == effect:
+                continue
             try:
                 read = self._pipeline.read(partial(order, self._store, effect.job_id))
                 task = effects.start(effect, read, self._settings, self._me)
-                self._tasks[effect.job_id, effect.node] = task
+                self._tasks[place] = (effect, task)
             except Exception as error:  # its next attempt comes after a pause
                 log.warning("%s of %s did not start", effect.node, effect.job_id, exc_info=True)
                 failed = EffectFailed(effect.job_id, effect.node, effect.attempt, repr(error)[:500])
@@ -175,7 +187,7 @@ class JobManager:
         """
         for event in events:
             if isinstance(event, JobMoved) and event.move not in (Move.START, Move.RENEW):
-                task = self._tasks.pop((event.job_id, event.node), None)
+                _, task = self._tasks.pop((event.job_id, event.node), (None, None))
                 if task is not None and event.move is Move.CANCEL:
                     effects.stop(task, event, self._settings)
 
