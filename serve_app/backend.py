@@ -169,7 +169,8 @@ class Mailbox:
         self._send = send
         self._waiting: dict[str, deque[Letter]] = {}  # by sender, whose turn is next comes first
         self._count = 0
-        self._calls: set[asyncio.Task[None]] = set()
+        self._free = CALLS
+        self._calls: set[asyncio.Task[None]] = set()  # the loop alone would let go of them
 
     async def post(self, sender: str, content: Any) -> Any:
         """The answer to this letter; an answer that is an error is raised."""
@@ -179,7 +180,8 @@ class Mailbox:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(sender, deque()).append((content, answer))
         self._count += 1
-        if len(self._calls) < CALLS:
+        if self._free:
+            self._free -= 1
             call = asyncio.create_task(self._drain())
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
@@ -193,6 +195,7 @@ class Mailbox:
                 answers = [error] * len(batch)
             for (_, future), answer in zip(batch, answers, strict=True):
                 settle(future, answer)
+        self._free += 1  # in the same step: a letter that comes now begins another call
 
     def _take(self) -> list[Letter]:
         batch: list[Letter] = []

@@ -104,6 +104,21 @@ def test_more_than_is_soon_taken_is_not_let_in_and_another_client_still_is() -> 
     assert other == Answer(200, "other")
 
 
+def test_a_letter_that_comes_as_the_last_call_ends_is_sent_too() -> None:
+    async def scene() -> list[Any]:
+        actor = Actor()
+        actor.free.set()
+        mailbox = Mailbox(actor.apply)
+
+        async def one_after_another(name: str) -> list[Any]:
+            return [await mailbox.post(*letter(f"{name}-{number}")) for number in range(3)]
+
+        both = asyncio.gather(one_after_another("a"), one_after_another("b"))
+        return [answer.document for each in await asyncio.wait_for(both, 10) for answer in each]
+
+    assert asyncio.run(scene()) == [f"{name}-{number}" for name in "ab" for number in range(3)]
+
+
 def test_a_refusal_is_its_callers_alone() -> None:
     async def scene() -> list[Any]:
         actor = Actor()
