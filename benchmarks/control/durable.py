@@ -3,7 +3,8 @@
 The disk's own speed (append 4 KiB, fsync) is measured beside it, in the same folder and run. Where
 an fsync takes a fraction of a millisecond, as on many virtual disks, the processor is the limit and
 not the disk; so the same work also runs on a disk whose every sync is made to wait for 5 ms, as a
-real one's does.
+real one's does. The limit is that of one journal, fsyncs a second times the batch: two shards, each
+with a journal of its own, may exceed it.
 """
 
 import gc

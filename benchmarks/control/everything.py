@@ -61,6 +61,9 @@ def metrics(rows: list[dict[str, Value]]) -> dict[str, float]:
         "durable_limit_share_5ms_sync": middle("durable", "durable_limit_share", **slow),
         "fsyncs_per_s": middle("durable", "fsyncs_per_s", **fast),
         "jobs_batched_per_s": middle("durable", "jobs_batched_per_s", **fast),
+        "one_shard_limit_share_5ms_sync": middle(
+            "durable", "durable_limit_share", **{**slow, "shards": 1}
+        ),
         "one_shard_transitions_per_s": middle("durable", "durable_transitions_per_s", **one),
         "one_shard_jobs_batched_per_s": middle("durable", "jobs_batched_per_s", **one),
         "jobs_http_per_s": middle("http", "jobs_http_per_s"),
