@@ -55,6 +55,8 @@ class Batch:
 
     now: float
     rows: Overlay
+    encoded: dict[str, tuple[Any, bytes | None]] = field(default_factory=dict)  # row and its bytes
+    stories: list[tuple[str, bytes]] = field(default_factory=list)  # the events, encoded
     events: list[Any] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     index: Index = field(default_factory=Index)
@@ -63,12 +65,20 @@ class Batch:
     failure: Unavailable | None = None
     settled: threading.Event = field(default_factory=threading.Event)
 
-    def commit(self, rules: Rules) -> Commit:
-        """The transaction; called once the batch is closed, by whoever makes it durable."""
+    def encode(self, rules: Rules) -> None:
+        """What was decided since the last call, as bytes: work that no commit has to wait for."""
+        for event in self.events[len(self.stories) :]:
+            self.stories.append((rules.stream(event), rules.encode_event(event)))
+        for key, row in self.rows.items():
+            if key not in self.encoded or self.encoded[key][0] is not row:
+                self.encoded[key] = (row, None if row is None else rules.encode(row))
+
+    def commit(self) -> Commit:
+        """The transaction, once the batch is closed."""
         return Commit(
             self.now,
-            tuple((rules.stream(event), rules.encode_event(event)) for event in self.events),
-            {key: None if row is None else rules.encode(row) for key, row in self.rows.items()},
+            tuple(self.stories),
+            {key: data for key, (_, data) in self.encoded.items()},
             self.index,
             tuple(self.answers.values()),
         )
@@ -96,7 +106,13 @@ class Store:
             stored = self._journal.answers(keys) if keys else {}
         except Unavailable as error:
             return batch, [error] * len(requests)
-        return batch, [self._answer(request, batch, stored, now) for request in requests]
+        answers = [self._answer(request, batch, stored, now) for request in requests]
+        try:
+            batch.encode(self._rules)
+        except Exception as error:  # nobody can say whose: nothing of the batch happens
+            log.exception("a bug in the codec")
+            batch.failure = JournalUnavailable(f"{type(error).__name__} at the encoding")
+        return batch, answers
 
     def take(self) -> Batch | None:
         """Close the open batch, for its commit; None if nothing was decided since the last."""
@@ -105,9 +121,9 @@ class Store:
 
     def commit(self, batch: Batch) -> None:
         """Make a closed batch durable, if there is anything to it. May run in another thread."""
-        if batch.events:
+        if batch.events and batch.failure is None:
             try:
-                self._journal.commit(batch.commit(self._rules))
+                self._journal.commit(batch.commit())
             except Unavailable as error:
                 batch.failure = error
             except Exception as error:

@@ -214,6 +214,14 @@ def test_a_bug_in_the_rules_is_its_own_callers_alone(store: Store) -> None:
     assert len(store.story("ann")) == 2
 
 
+def test_a_row_that_cannot_be_written_fails_its_batch_and_the_next_one_works(store: Store) -> None:
+    apply(store, Deposit("bob", 1))
+    found = apply(store, Deposit("bob", 2), Deposit("ann", float("nan")))
+    assert [type(each) for each in found] == [JournalUnavailable] * 2
+    assert apply(store, Deposit("bob", 2)) == [Answer(200, 3, {"etag": "1"})]
+    assert store.rows(["ann", "bob"]) == {"ann": None, "bob": Account("bob", 3)}
+
+
 def test_rows_that_were_not_touched_for_longest_leave_memory_and_come_back(
     journal: FailingJournal,
 ) -> None:
