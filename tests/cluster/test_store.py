@@ -216,7 +216,7 @@ def test_a_bug_in_the_rules_is_its_own_callers_alone(store: Store) -> None:
 
 def test_a_row_that_cannot_be_written_fails_its_batch_and_the_next_one_works(store: Store) -> None:
     apply(store, Deposit("bob", 1))
-    found = apply(store, Deposit("bob", 2), Deposit("ann", float("nan")))
+    found = apply(store, Deposit("bob", 2), Deposit("ann", bank.UNWRITABLE))
     assert [type(each) for each in found] == [JournalUnavailable] * 2
     assert apply(store, Deposit("bob", 2)) == [Answer(200, 3, {"etag": "1"})]
     assert store.rows(["ann", "bob"]) == {"ann": None, "bob": Account("bob", 3)}
