@@ -93,7 +93,7 @@ class JobManager:
         return self._pipeline.read(lambda: self._store.rows(keys))
 
     def work(self, client_id: str) -> ClientWork | None:
-        """A client's oldest open jobs with what its work items are made of."""
+        """A client's oldest running jobs with what its work items are made of."""
         return self._pipeline.read(lambda: client_work(self._store, self._journal, client_id))
 
     def story(self, stream: str, after: int, limit: int) -> list[tuple[int, float, bytes]]:

@@ -9,7 +9,7 @@ from stillhouse.brief import family_deliveries, held_chunks
 from stillhouse.entities import KnowledgeChunk
 from stillhouse.rows import DeliveryRow, DistillationJobRow, PrincipalRow, find, get
 
-WORK = 16  # open jobs of one client that its device is told of at once
+WORK = 16  # running jobs of one client that its device is told of at once
 
 
 class Order(NamedTuple):
@@ -32,7 +32,7 @@ class OpenJob:
 
 @dataclass(frozen=True, slots=True)
 class ClientWork:
-    """A client, and its oldest open jobs."""
+    """A client, and its oldest running jobs."""
 
     owner: PrincipalRow
     jobs: tuple[OpenJob, ...]
@@ -51,7 +51,7 @@ def client_work(store: Store, journal: Journal, client_id: str) -> ClientWork | 
     owner = find(store.rows([client_id]), client_id, PrincipalRow)
     if owner is None:
         return None
-    jobs = store.rows(journal.open_jobs(client_id, WORK)).values()
+    jobs = store.rows(journal.running_jobs(client_id, WORK)).values()
     return ClientWork(
         owner, tuple(OpenJob(job, latest(store, job), held(store, job, owner)) for job in jobs)
     )

@@ -34,6 +34,7 @@ class Retention:
     def __init__(self, pipeline: Pipeline, journal: Journal, publisher: str, kept: Kept) -> None:
         self._pipeline, self._journal, self._publisher = pipeline, journal, publisher
         self._kept, self._archives = kept, kept.state / "archive"
+        self._archived = 0  # the last sequence that this process put there
         self._next = 0.0
 
     def turn(self, now: float) -> None:
@@ -55,12 +56,14 @@ class Retention:
 
     def _archive(self, now: float) -> int:
         before = now - self._kept.events_kept_s
-        if len(self._pipeline.read(lambda: self._journal.oldest(before, 2))) < 2:
-            return 0  # the newest of all stays
+        first = self._pipeline.read(lambda: self._journal.oldest(before, 2))
+        if not first or first[-1].sequence <= self._archived:
+            return 0  # the newest run of all stays in the journal: once in the archive is enough
         old = self._pipeline.read(lambda: self._journal.oldest(before, PAGE))
         archive_events(old, self._archives, self._publisher)
         through = old[-1].sequence
         self._pipeline.between(lambda: self._journal.forget_events(through))
+        self._archived = through
         return len(old)
 
     def _forget(self, now: float) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.makers import PROBES, SPEC, STUDENT, metric, model, plan
 from cluster.journal.contract import JournalIdentity
 from cluster.journal.memory import MemoryJournal, Volume, initialise
 from cluster.store import Store
@@ -31,23 +32,12 @@ from stillhouse.commands import (
 from stillhouse.decisions import Answer, Request
 from stillhouse.entities import (
     SYSTEM,
-    Action,
-    ArchitectureSpec,
     BehaviourRecipe,
-    CentralModel,
-    DistillationMetric,
     KnowledgeChunk,
-    Plan,
-    Preprocessing,
     Principal,
-    ProbeResult,
-    ProfileSpec,
     Role,
-    Student,
-    TrainingRecipe,
     Verdict,
     VerdictKind,
-    WeightsRecipe,
 )
 from stillhouse.events import JobMoved
 from stillhouse.ids import principal_id
@@ -60,11 +50,6 @@ CLIENTS = tuple(
     Principal(id=principal_id(Role.CLIENT, bytes.fromhex(keys.sign)), role=Role.CLIENT)
     for keys in KEYS
 )
-STUDENT = Student(width=0.5, depths=(1, 1), bits=8)
-SPEC = ProfileSpec(
-    cpu_cores=1, memory_bytes=100_000, storage_bytes=50_000, latency_p95_ms=5, max_accuracy_drop=0.1
-)
-PROBES = (ProbeResult(student=STUDENT, latency_p50_ms=1, latency_p95_ms=2),)
 CHUNKS = 3
 UNDER_WAY = (State.READY, State.RUNNING, State.WAITING_CLIENT)
 
@@ -172,57 +157,6 @@ def memory() -> MemoryJournal:
 
 def profile_id(who: Principal) -> str:
     return f"prf-{who.id[4:12]}-{1:016x}"
-
-
-def model() -> CentralModel:
-    return CentralModel(
-        name="wrist",
-        version=1,
-        digest="c" * 64,
-        owner_id="own-00000001-0000000000000001",
-        architecture=ArchitectureSpec(id="resnet1d"),
-        preprocessing=Preprocessing(window=4, step=2, mean=(0.0,), deviation=(1.0,)),
-        labels=("up", "down"),
-        accuracy=0.9,
-        accuracy_se=0.02,
-        evaluation_set="a" * 64,
-        size_bytes=600,
-        parameters=150,
-        family_digest="b" * 64,
-        transfer_inputs="d" * 64,
-        transfer_input_bytes=10,
-        transfer_input_count=2,
-    )
-
-
-def plan(round: int) -> Plan:
-    return Plan(
-        round=round,
-        action=Action.DELIVER,
-        student=STUDENT,
-        chunks=(WeightsRecipe(base=None, student=STUDENT),),
-        training=TrainingRecipe(steps=1, seed=0),
-        expected_accuracy=0.9,
-        expected_accuracy_sd=0.1,
-        expected_latency_p95_ms=1,
-        chance=0.9,
-        why="it fits",
-    )
-
-
-def metric(round: int) -> DistillationMetric:
-    return DistillationMetric(
-        round=round,
-        student=STUDENT,
-        accuracy=0.9,
-        accuracy_se=0.01,
-        samples=100,
-        latency_p50_ms=1,
-        latency_p95_ms=2,
-        peak_memory_bytes=100,
-        storage_bytes=100,
-        training_time_s=1,
-    )
 
 
 def delivery(job: DistillationJobRow, node: Job) -> DeliveryRow:

@@ -83,7 +83,7 @@ class RayBackend:
         return found
 
     async def work(self, client_id: str) -> ClientWork | None:
-        """A client's open jobs with what its device's work is made of; None for no client."""
+        """A client's running jobs with what its device's work is made of; None for no client."""
         found: ClientWork | None = await self._ask(self._manager(client_id), "work", client_id)
         return found
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.control.step import NOW, Rows
-from benchmarks.storage_script import model
+from benchmarks.makers import model
 from stillhouse import shard
 from stillhouse.catalogue import resolve
 from stillhouse.commands import Announce

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from story import ALICE, BOB, SPEC
+from story import ALICE, BOB
 from test_shard_machine import delivery
 
+from benchmarks.makers import SPEC
 from stillhouse.entities import EdgeModelProfile, JobState
 from stillhouse.errors import Gone, NotFound, TransferClosed
 from stillhouse.grants import grant

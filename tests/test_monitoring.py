@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from fakes import LocalShard
 from simulated import FAMILY
-from story import ALICE, SPEC, STUDENT, enrolled, model
-from test_shard_machine import PROBES, metric, plan
+from story import ALICE, enrolled
 
+from benchmarks.makers import PROBES, SPEC, STUDENT, metric, model, plan
 from stillhouse.brief import plan_input
 from stillhouse.commands import (
     Announce,

@@ -4,8 +4,9 @@ from collections import Counter
 from typing import Any
 
 from fakes import memory, rules
-from story import ALICE, enrolled, model
+from story import ALICE, enrolled
 
+from benchmarks.makers import model
 from cluster.store import Store
 from stillhouse import shard
 from stillhouse.commands import Announce, Arrive, Cancel, Submit

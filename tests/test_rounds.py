@@ -1,8 +1,8 @@
 """Rounds: each result creates the jobs that are needed, in an order the graph accepts."""
 
 import pytest
-from story import STUDENT
 
+from benchmarks.makers import STUDENT
 from stillhouse import jobs, rounds
 from stillhouse.entities import Action, Plan, TrainingRecipe
 from stillhouse.errors import IllegalMove, NotFound

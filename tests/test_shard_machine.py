@@ -13,9 +13,10 @@ from fakes import Inline, memory, rules
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from story import ALICE, BOB, SPEC, STUDENT, enrolled, model
+from story import ALICE, BOB, enrolled
 
 from actors.desk import Desk
+from benchmarks.makers import PROBES, SPEC, STUDENT, metric, model, plan
 from cluster.store import Store
 from stillhouse import shard
 from stillhouse.commands import (
@@ -42,17 +43,12 @@ from stillhouse.entities import (
     SYSTEM,
     Action,
     BehaviourRecipe,
-    DistillationMetric,
     JobState,
     KnowledgeChunk,
-    Plan,
     Principal,
-    ProbeResult,
     Role,
-    TrainingRecipe,
     Verdict,
     VerdictKind,
-    WeightsRecipe,
 )
 from stillhouse.errors import Conflict, NotFound, StaleAttempt, StillhouseError
 from stillhouse.events import EVENTS
@@ -63,7 +59,6 @@ from stillhouse.rows import DeliveryRow, DistillationJobRow
 from stillhouse.schedule import CLUSTER_LEASE_S, FOLLOW_UP_S
 
 NAMES = ("wrist", "ankle")
-PROBES = (ProbeResult(student=STUDENT, latency_p50_ms=1, latency_p95_ms=2),)
 IN_FLIGHT = 3
 UNDER_WAY = {State.RUNNING, State.WAITING_CLIENT}
 OPERATOR = Principal(id="opr-00000001-0000000000000001", role=Role.OPERATOR)
@@ -424,7 +419,8 @@ class Story(RuleBasedStateMachine):
         assert not ready or len(running) == IN_FLIGHT  # nothing waits while there is room
         for who in (ALICE, BOB):
             open_ids = [job.id for job in open_jobs if job.client_id == who.id]
-            assert sorted(self.journal.open_jobs(who.id, 1000)) == sorted(open_ids)
+            running_ids = {job.id for job in self.running()} & set(open_ids)
+            assert set(self.journal.running_jobs(who.id, 1000)) == running_ids
             assert self.store.rows([who.id])[who.id].open_jobs == len(open_ids)
         waiting = {job.id for job in open_jobs if job.state is JobState.ACCEPTED}
         assert {id for name in NAMES for id in self.journal.waiting(name, "", 999)} == waiting
@@ -478,36 +474,6 @@ def loaded(rows: dict[str, Any], evolve: Callable[[dict[str, Any]], Any]) -> Any
             return evolve(rows)
         except NotLoaded as missing:
             rows.update(dict.fromkeys(missing.keys))
-
-
-def plan(round: int, action: Action) -> Plan:
-    return Plan(
-        round=round,
-        action=action,
-        student=STUDENT,
-        chunks=(WeightsRecipe(base=None, student=STUDENT),),
-        training=TrainingRecipe(steps=1, seed=0),
-        expected_accuracy=0.9,
-        expected_accuracy_sd=0.1,
-        expected_latency_p95_ms=1,
-        chance=0.9,
-        why="it fits",
-    )
-
-
-def metric(round: int) -> DistillationMetric:
-    return DistillationMetric(
-        round=max(1, round),
-        student=STUDENT,
-        accuracy=0.9,
-        accuracy_se=0.01,
-        samples=100,
-        latency_p50_ms=1,
-        latency_p95_ms=2,
-        peak_memory_bytes=100,
-        storage_bytes=100,
-        training_time_s=1,
-    )
 
 
 def delivery(job: DistillationJobRow, node: Job, chunks: int, version: int) -> DeliveryRow:

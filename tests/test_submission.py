@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 from fakes import LocalShard
-from story import ALICE, enrolled, model
-from test_shard_machine import PROBES
+from story import ALICE, enrolled
 
+from benchmarks.makers import PROBES, model
 from stillhouse.commands import Announce, Cancel, Expire, ReportProbes, Submit
 from stillhouse.decisions import Request
 from stillhouse.entities import (

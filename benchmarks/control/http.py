@@ -22,8 +22,8 @@ from actors.job_manager import JobManager
 from actors.settings import ActorSettings
 from actors.start import CALLS, actor
 from benchmarks.control.workload import CHUNKS, MET, PLAN, announced, delivery
+from benchmarks.makers import PROBES, SPEC, metric
 from benchmarks.report import Value
-from benchmarks.storage_script import PROBES, SPEC, metric
 from cluster.connect import ClusterSettings, connect
 from edge_sim.deployment import free_ports
 from serve_app.deployment import ApiSettings, run
@@ -39,7 +39,7 @@ from stillhouse.decisions import Effect, Request
 from stillhouse.entities import DistillationJob, Entity, Principal, Role
 from stillhouse.ids import derived_id, shard_of
 from stillhouse.jobs import Kind
-from stillhouse.rows import KeyPair
+from stillhouse.rows import DeliveryRow, KeyPair
 from stillhouse.wire.client import AsyncSignedClient
 from stillhouse.wire.identity import Identity
 from stillhouse.wire.messages import (
@@ -71,16 +71,12 @@ class Canned(JobManager):
         if effect.kind == Kind.DECIDE:
             return Decided(*place, MET)
         job = self.rows([effect.job_id])[effect.job_id]
-        client = Someone(job.client_id)
-        return Compressed(*place, delivery(client, effect.job_id, 1, CHUNKS))
+        return Compressed(*place, sent_to(job.client_id, job.id))
 
 
-class Someone:
-    """Whose delivery it is."""
-
-    def __init__(self, id: str) -> None:
-        self.principal = Principal(id=id, role=Role.CLIENT)
-        self.profile_id = derived_id("prf", id, 1)
+def sent_to(client_id: str, job_id: str) -> DeliveryRow:
+    """The delivery of a client's job: its device knows it without opening anything."""
+    return delivery(client_id, derived_id("prf", client_id, 1), job_id, 1, CHUNKS)
 
 
 def measure_http(folder: Path, jobs: int) -> dict[str, Value]:
@@ -203,7 +199,7 @@ class Device:
         id = DistillationJob.model_validate_json(answer).id
         await self.post(f"/distillation_jobs/{id}/probes", ProbeReport(attempt=1, probes=PROBES))
         item = await self.work("fetch")
-        sent = delivery(Someone(self._id), id, 1, CHUNKS)
+        sent = sent_to(self._id, id)
         await self.get(f"/deliveries/{item.delivery_id}/manifest")
         for index, ack in enumerate(sent.expected_acks):
             await self.post(f"/deliveries/{sent.id}/acks", Ack(index=index, ack=ack))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.storage_script import PROBES, SPEC, STUDENT, metric, model, plan
+from benchmarks.makers import PROBES, SPEC, STUDENT, metric, model, plan
 from stillhouse.commands import (
     Acknowledge,
     Announce,
@@ -97,7 +97,7 @@ def whole_job(
     `probes` for a client's first job; `number` counts its jobs from 1.
     """
     id, who = client.job_id(number), client.principal
-    row = delivery(client, id, number, chunks)
+    row = delivery(who.id, client.profile_id, id, number, chunks)
 
     def commands() -> Iterator[tuple[Principal, Any]]:
         if probes:
@@ -129,13 +129,13 @@ def keyed(who: Principal, command: Any, key: str) -> Request:
     return Request("" if isinstance(command, Start) else key, key, who, command)
 
 
-def delivery(client: Client, job_id: str, number: int, chunks: int) -> DeliveryRow:
+def delivery(client_id: str, profile_id: str, job_id: str, number: int, chunks: int) -> DeliveryRow:
     """The row of a delivery whose manifest is as long as a real one; nothing is sealed here."""
     return DeliveryRow(
         id=derived_id("dlv", job_id),
-        client_id=client.principal.id,
+        client_id=client_id,
         job_id=job_id,
-        profile_id=client.profile_id,
+        profile_id=profile_id,
         round=1,
         attempt=1,
         version=number,

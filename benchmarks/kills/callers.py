@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count, pairwise
 from typing import Self
 
-from benchmarks.storage_script import SPEC
+from benchmarks.makers import SPEC
 from stillhouse.entities import EdgeModelProfile, Role
 from stillhouse.errors import StillhouseError
 from stillhouse.ids import shard_of

@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any
 
 from benchmarks.control.workload import Client, keyed, whole_job
-from benchmarks.storage_script import SPEC
+from benchmarks.makers import SPEC
 from stillhouse.commands import (
     Acknowledge,
     ReplaceProfile,

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from actors.desk import Desk
 from benchmarks.control.workload import Client
 from benchmarks.kills.devices import Device, result_of
-from benchmarks.storage_script import model
+from benchmarks.makers import model
 from cluster.journal.contract import JournalIdentity
 from cluster.journal.sqlite import SqliteJournal
 from cluster.pipeline import Pipeline

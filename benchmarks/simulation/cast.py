@@ -5,6 +5,8 @@ from copy import copy
 from functools import cache
 from typing import Any
 
+from benchmarks import makers
+from benchmarks.makers import SPEC, STUDENT
 from cluster.journal.contract import JournalIdentity
 from cluster.journal.memory import MemoryJournal, Volume, initialise
 from cluster.store import Store
@@ -13,23 +15,13 @@ from stillhouse.brief import CompressOrder
 from stillhouse.commands import ConfirmEnrolment, CreateProfile, Enrol
 from stillhouse.decisions import Request
 from stillhouse.entities import (
-    Action,
-    ArchitectureSpec,
     BehaviourRecipe,
-    CentralModel,
     DistillationMetric,
     KnowledgeChunk,
-    Plan,
-    Preprocessing,
     Principal,
-    ProbeResult,
-    ProfileSpec,
     Role,
-    Student,
-    TrainingRecipe,
     Verdict,
     VerdictKind,
-    WeightsRecipe,
 )
 from stillhouse.errors import StillhouseError
 from stillhouse.ids import derived_id, principal_id, shard_of
@@ -38,15 +30,7 @@ from stillhouse.rows import DeliveryRow, KeyPair
 SHARDS = 2
 SCHEMA = 3
 BEGIN = 1_000_000.0  # seconds since the epoch
-STUDENT = Student(width=0.5, depths=(1, 1), bits=8)
-PROBES = (ProbeResult(student=STUDENT, latency_p50_ms=1, latency_p95_ms=2),)
-SPEC = ProfileSpec(
-    cpu_cores=1,
-    memory_bytes=100_000,
-    storage_bytes=50_000,
-    latency_p95_ms=5,
-    max_accuracy_drop=0.03,
-)
+METRIC = makers.metric(1)
 OPERATOR = Principal(id="opr-00000001-0000000000000001", role=Role.OPERATOR)
 KEYS = tuple(KeyPair(1, byte * 32, byte * 32) for byte in ("a1", "b2", "c3"))
 CLIENTS = tuple(
@@ -97,42 +81,8 @@ def fresh_volume(index: int) -> Volume:
     return volume
 
 
-@cache
-def central_model(name: str, version: int) -> CentralModel:
-    return CentralModel(
-        name=name,
-        version=version,
-        digest="c" * 64,
-        owner_id="own-00000001-0000000000000001",
-        architecture=ArchitectureSpec(id="resnet1d"),
-        preprocessing=Preprocessing(window=4, step=2, mean=(0.0,), deviation=(1.0,)),
-        labels=("up", "down"),
-        accuracy=0.9,
-        accuracy_se=0.02,
-        evaluation_set="a" * 64,
-        size_bytes=600,
-        parameters=150,
-        family_digest="b" * 64,
-        transfer_inputs="d" * 64,
-        transfer_input_bytes=10,
-        transfer_input_count=2,
-    )
-
-
-@cache
-def plan(round: int, action: Action) -> Plan:
-    return Plan(
-        round=round,
-        action=action,
-        student=STUDENT,
-        chunks=(WeightsRecipe(base=None, student=STUDENT),),
-        training=TrainingRecipe(steps=1, seed=0),
-        expected_accuracy=0.9,
-        expected_accuracy_sd=0.1,
-        expected_latency_p95_ms=1,
-        chance=0.9,
-        why="it fits",
-    )
+central_model = cache(makers.model)
+plan = cache(makers.plan)
 
 
 @cache
@@ -140,26 +90,10 @@ def verdict(kind: VerdictKind) -> Verdict:
     return Verdict(kind=kind, why="because", student=STUDENT)
 
 
-@cache
-def _metric() -> DistillationMetric:
-    return DistillationMetric(
-        round=1,
-        student=STUDENT,
-        accuracy=0.9,
-        accuracy_se=0.01,
-        samples=100,
-        latency_p50_ms=1,
-        latency_p95_ms=2,
-        peak_memory_bytes=100,
-        storage_bytes=100,
-        training_time_s=1,
-    )
-
-
 def metric(round: int, mark: int, accuracy: float = 0.9) -> DistillationMetric:
     """`mark` tells it from every other metric of the story."""
     fields = {"round": max(1, round), "training_time_s": float(mark), "accuracy": accuracy}
-    return _metric().model_copy(update=fields)
+    return METRIC.model_copy(update=fields)
 
 
 @cache

@@ -3,7 +3,8 @@
 from typing import Any
 
 from actors.reading import ClientWork, OpenJob
-from benchmarks.simulation.cast import PROBES, SHARDS, ack, metric
+from benchmarks.makers import PROBES
+from benchmarks.simulation.cast import SHARDS, ack, metric
 from stillhouse.commands import (
     Acknowledge,
     ReportInstallation,

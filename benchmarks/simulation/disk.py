@@ -93,6 +93,6 @@ class Disk(MemoryJournal):
         self._faults.read()
         return super().waiting(model, after, limit)
 
-    def open_jobs(self, client_id: str, limit: int) -> list[str]:
+    def running_jobs(self, client_id: str, limit: int) -> list[str]:
         self._faults.read()
-        return super().open_jobs(client_id, limit)
+        return super().running_jobs(client_id, limit)

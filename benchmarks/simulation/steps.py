@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.desk import own
-from benchmarks.simulation.cast import OPERATOR, SPEC, ack, metric, profile_id
+from benchmarks.makers import SPEC
+from benchmarks.simulation.cast import OPERATOR, ack, metric, profile_id
 from benchmarks.simulation.devices import Device
 from benchmarks.simulation.disk import UNWRITTEN, WRITTEN
 from benchmarks.simulation.feed import ASKED

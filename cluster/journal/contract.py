@@ -100,8 +100,8 @@ class Journal(Protocol):
     def listing(self, filters: Filters, after: Position, limit: int) -> list[str]:
         """Ids of jobs that pass, newest first, from behind `after` on."""
 
-    def open_jobs(self, client_id: str, limit: int) -> list[str]:
-        """Ids of a client's jobs that are not over, oldest first."""
+    def running_jobs(self, client_id: str, limit: int) -> list[str]:
+        """Ids of a client's jobs that are under way, oldest first; those that wait are not."""
 
     def dead(self, after: Position, limit: int) -> list[str]:
         """Ids of dead letters that wait for a replay, newest first, from behind `after` on."""

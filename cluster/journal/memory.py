@@ -15,8 +15,9 @@ from cluster.journal.contract import (
     check_identity,
 )
 from stillhouse.decisions import Deadline, Effect, Index, Place, Ready
+from stillhouse.entities import JobState
 from stillhouse.errors import Conflict, Fenced, JournalMissing, JournalUnavailable
-from stillhouse.listing import OPEN, Filters, Listing, Position
+from stillhouse.listing import Filters, Listing, Position
 
 
 @dataclass(slots=True)
@@ -111,9 +112,13 @@ class MemoryJournal:
         found = [at for at, each in places.items() if at < after and filters.let(each)]
         return [at.job_id for at in sorted(found, reverse=True)[:limit]]
 
-    def open_jobs(self, client_id: str, limit: int) -> list[str]:
+    def running_jobs(self, client_id: str, limit: int) -> list[str]:
         listed = self._volume.listed.values()
-        found = [each for each in listed if each.client_id == client_id and each.state in OPEN]
+        found = [
+            each
+            for each in listed
+            if each.client_id == client_id and each.state == JobState.RUNNING
+        ]
         return [each.job_id for each in sorted(found, key=Listing.position)[:limit]]
 
     def dead(self, after: Position, limit: int) -> list[str]:

@@ -28,14 +28,15 @@ from cluster.journal.contract import (
 )
 from cluster.private_files import make_folder, sync_folder
 from stillhouse.decisions import Deadline, Effect, Index, Place, Ready
+from stillhouse.entities import JobState
 from stillhouse.errors import Conflict, Fenced, JournalMissing, JournalUnavailable
-from stillhouse.listing import OPEN, Filters, Listing, Position
+from stillhouse.listing import Filters, Listing, Position
 
 LAST = "\U0010ffff"  # sorts behind whatever a key holds
 BUSY_MS = 2_000  # only while a fenced writer finishes its last commit
 CHECKPOINT_PAGES = 4_000  # of the log, 16 MiB: pages written again and again are copied once
 CACHE_KIB = 32 << 10  # a connection
-IS_OPEN = "state IN (" + ", ".join(f"'{state}'" for state in OPEN) + ")"
+RUNS = f"state = '{JobState.RUNNING}'"
 
 SCHEMA = f"""
 CREATE TABLE journal(
@@ -83,7 +84,7 @@ CREATE INDEX listed_by_profile ON listed(edge_model_profile_id, submitted_at, jo
 CREATE INDEX listed_by_model ON listed(central_model, submitted_at, job_id);
 CREATE INDEX listed_by_state ON listed(state, submitted_at, job_id);
 CREATE INDEX listed_by_verdict ON listed(verdict, submitted_at, job_id);
-CREATE INDEX open_by_client ON listed(client_id, submitted_at, job_id) WHERE {IS_OPEN};
+CREATE INDEX running_by_client ON listed(client_id, submitted_at, job_id) WHERE {RUNS};
 """
 
 
@@ -277,9 +278,9 @@ class SqliteJournal:
         )
         return [job for (job,) in found]
 
-    def open_jobs(self, client_id: str, limit: int) -> list[str]:
+    def running_jobs(self, client_id: str, limit: int) -> list[str]:
         found = self._select(
-            f"SELECT job_id FROM listed WHERE client_id = ? AND {IS_OPEN} "  # noqa: S608
+            f"SELECT job_id FROM listed WHERE client_id = ? AND {RUNS} "  # noqa: S608
             "ORDER BY submitted_at, job_id LIMIT ?",
             (client_id, limit),
         )

@@ -3,10 +3,10 @@
 from typing import Any
 
 from fakes import Inline, memory, rules
-from story import ALICE, BOB, enrolled, model
-from test_shard_machine import PROBES, plan
+from story import ALICE, BOB, enrolled
 
 from actors.desk import Desk, own
+from benchmarks.makers import PROBES, model, plan
 from cluster.store import Store
 from stillhouse import shard
 from stillhouse.commands import Announce, EffectFailed, Planned, ReportProbes, Submit

@@ -53,6 +53,23 @@ def test_old_events_are_archived_and_their_story_is_told_as_before(house: House)
     assert house.retention.story("ann", before[-1].sequence, 9) == []
 
 
+def test_the_newest_run_stays_and_is_not_archived_again_and_again(
+    house: House, tmp_path: Path
+) -> None:
+    house.pipeline.apply([request("ann", 1), request("ann", 2)], 0.0)  # two events, one run
+    written = []
+    for turn in range(3):
+        house.retention.turn(now=1000.0 + turn * EVERY_S)
+        files = list((tmp_path / "archive").iterdir())
+        written.append(len(files))
+        for file in files:
+            file.unlink()
+    assert written == [1, 0, 0]
+    house.deposit("ann", 3, at=1000.0)
+    house.retention.turn(now=5000.0)
+    assert [each.sequence for each in house.journal.events_after(0, 9)] == [3]
+
+
 def test_answers_go_when_no_repeat_can_come_any_more(house: House) -> None:
     house.deposit("ann", 1, at=0.0)
     house.deposit("ann", 2, at=60.0)

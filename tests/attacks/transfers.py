@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from story import SPEC
 
+from benchmarks.makers import SPEC
 from stillhouse.commands import Acknowledge
 from stillhouse.draft import Draft
 from stillhouse.edge.fetch import Fetcher

@@ -281,7 +281,7 @@ def test_dead_letters_wait_newest_first_until_they_are_replayed(journal: Journal
     assert journal.dead(START, 9) == ["y", "x"]
 
 
-def test_a_clients_open_jobs_come_oldest_first(journal: Journal) -> None:
+def test_a_clients_running_jobs_come_oldest_first(journal: Journal) -> None:
     lines = [
         listing("new", 3),
         listing("old", 1),
@@ -290,9 +290,9 @@ def test_a_clients_open_jobs_come_oldest_first(journal: Journal) -> None:
         listing("foreign", 1, client_id="bob"),
     ]
     journal.commit(Commit(1, index=listed(*lines)))
-    assert journal.open_jobs("ann", 9) == ["old", "waits", "new"]
-    assert journal.open_jobs("ann", 1) == ["old"]
-    assert journal.open_jobs("nobody", 9) == []
+    assert journal.running_jobs("ann", 9) == ["old", "new"]
+    assert journal.running_jobs("ann", 1) == ["old"]
+    assert journal.running_jobs("nobody", 9) == []
 
 
 def listing(job: str, at: float, **changes: str) -> Listing:
@@ -401,7 +401,7 @@ def seen(journal: Journal) -> list[object]:
         journal.outbox(),
         [journal.ready(priority, after) for priority in (0, 1, 2) for after in ("", "a")],
         journal.dead(START, 9),
-        [journal.open_jobs(client, 9) for client in "abc"],
+        [journal.running_jobs(client, 9) for client in "abc"],
         journal.oldest(3, 1000),
         [journal.due(now, limit) for now in (0, 2, 5) for limit in (1, 9)],
         [journal.waiting(model, after, 2) for model in "abc" for after in ("", "a", "b")],

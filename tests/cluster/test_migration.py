@@ -127,7 +127,7 @@ def test_a_repeat_gets_the_answer_of_before_and_the_story_goes_on(journal: Sqlit
     ids = journal.waiting("ankle", "", 9)
     client = Principal(id=store.rows(ids)[ids[0]].client_id, role=Role.CLIENT)
     running = next(
-        job for job in store.rows(journal.open_jobs(client.id, 9)).values() if job.deliveries
+        job for job in store.rows(journal.running_jobs(client.id, 9)).values() if job.deliveries
     )
     acks = [Acknowledge(running.deliveries[-1], index, f"{index:064x}") for index in (1, 1, 2)]
     requests = [Request(f"after-{n}", f"{n}", client, ack) for n, ack in enumerate(acks)]

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import ray
 from ray.exceptions import RayActorError
-from story import model
 
 from actors import start as wiring
 from actors.desk import own
 from actors.job_manager import identity
 from actors.settings import ActorSettings
+from benchmarks.makers import model
 from cluster.journal.sqlite import SqliteJournal
 from edge_sim.deployment import free_ports
 from stillhouse.commands import Announce

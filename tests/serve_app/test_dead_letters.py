@@ -4,9 +4,8 @@ import time
 
 import pytest
 from api_house import SPEC, House, Member
-from story import model
-from test_shard_machine import PROBES
 
+from benchmarks.makers import PROBES, model
 from stillhouse.commands import Announce, EffectFailed, Expire, ReportProbes
 from stillhouse.decisions import Answer, Request
 from stillhouse.entities import SYSTEM, JobState, Principal, Role

@@ -10,6 +10,7 @@ from api_house import URL, AsgiTransport, House, Member
 from plant import Plant
 from test_problems import is_problem
 
+from actors.reading import WORK
 from stillhouse.entities import (
     BehaviourRecipe,
     DistillationMetric,
@@ -143,6 +144,19 @@ def test_a_device_is_told_each_step_from_probe_to_verdict(walk: Walk) -> None:
     done = walk.device.http.read(Work, f"/clients/{walk.device.id}/work")
     assert (done.items, done.open_jobs) == ((), 0)
     assert walk.device.status(walk.job).verdict.kind == "MET"
+
+
+def test_jobs_that_wait_for_a_model_hold_up_no_work_of_others(
+    portal: anyio.from_thread.BlockingPortal,
+) -> None:
+    device = Works(portal).member("patient")
+    profile = device.create_profile(device.id, ROOMY)
+    for _ in range(WORK + 1):
+        device.submit(device.id, "missing", profile.id)
+    job = device.submit(device.id, "waves", profile.id).id
+    work = device.http.read(Work, f"/clients/{device.id}/work")
+    assert [item.job_id for item in work.items] == [job]
+    assert work.open_jobs == WORK + 2
 
 
 def test_the_status_says_how_far_the_bytes_are(walk: Walk) -> None:
