@@ -4,6 +4,7 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -15,6 +16,8 @@ from actors.job_manager import JobManager
 from actors.model_vault import ModelVault
 from actors.settings import CHUNK_SERVER, VAULT, ActorSettings
 from cluster.journal import sqlite
+from cluster.journal.contract import JournalIdentity, check_identity
+from cluster.journal.inspection import identity_of
 from cluster.private_files import sync_folder, write_file
 from stillhouse.wire.identity import write_private
 from stillhouse.wire.messages import TrustAnchors
@@ -39,15 +42,28 @@ def initialise(settings: ActorSettings) -> None:
         if not (settings.keys / name).exists():
             write_private(settings.keys / name, os.urandom(size))
     write_file(settings.public_keys, anchors(settings).model_dump_json().encode())
-    sqlite.initialise(settings.state / "vault.sqlite", model_vault.identity(settings))
-    for shard in range(settings.shards):
-        path = settings.state / f"shard-{shard}.sqlite"
-        sqlite.initialise(path, job_manager.identity(settings, shard))
+    for path, identity in journals(settings).items():
+        sqlite.initialise(path, identity)
+
+
+def journals(settings: ActorSettings) -> dict[Path, JournalIdentity]:
+    """Every publisher's journal, and whose it is; the vault's comes last."""
+    shards = {
+        settings.state / f"shard-{shard}.sqlite": job_manager.identity(settings, shard)
+        for shard in range(settings.shards)
+    }
+    return {**shards, settings.state / "vault.sqlite": model_vault.identity(settings)}
 
 
 def open_state(settings: ActorSettings) -> bool:
-    """Initialise state that was never begun; True if it was done now. It appears whole, or not."""
+    """Initialise state that was never begun; True if it was done now. It appears whole, or not.
+
+    Invalid for state of another deployment or schema, JournalMissing where a journal is not there:
+    said here, before processes start that could only die of it.
+    """
     if settings.state.exists():
+        for path, identity in journals(settings).items():
+            check_identity(identity_of(path), identity)
         return False
     new = settings.state.with_name(f".{settings.state.name}.new")
     shutil.rmtree(new, ignore_errors=True)  # of a start that died

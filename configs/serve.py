@@ -13,6 +13,7 @@ from actors import start as wiring
 from cluster.connect import Cluster, connect, token_path
 from configs.settings import Settings
 from serve_app.deployment import check, run
+from stillhouse.cli.door import failing
 from stillhouse.entities import Entity
 
 LOCAL = Path(__file__).with_name("local.yaml")
@@ -37,13 +38,14 @@ def serve(
     tree = Settings.load(settings)
     actors = tree.api.actors.model_copy(update={"state": tree.api.actors.state.resolve()})
     api = tree.api.model_copy(update={"actors": actors})
-    fresh = wiring.open_state(actors)
-    with console.status("starting the cluster"):
-        check(api)
-        cluster = connect(tree.cluster, actors.ingress, actors.replica_port)
-        wiring.start(actors)
-        url = run(api)
-        endpoints = [*api.doors.ask(), url]
+    with failing():
+        fresh = wiring.open_state(actors)
+        with console.status("starting the cluster"):
+            check(api)
+            cluster = connect(tree.cluster, actors.ingress, actors.replica_port)
+            wiring.start(actors)
+            url = run(api)
+            endpoints = [*api.doors.ask(), url]
     over = asked_to_stop()
     news = " (new: keys and journals are made)" if fresh else ""
     told = (

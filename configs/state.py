@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from actors import job_manager, model_vault
 from actors.settings import ActorSettings
+from actors.start import journals
 from cluster.journal import backup as copies
 from cluster.journal.contract import JournalIdentity
 from cluster.journal.inspection import Inspection, inspect
@@ -106,7 +106,7 @@ def migrate(settings: SettingsFile = LOCAL, json: Json = False) -> None:
     """
     actors, done = load(settings), []
     with failing(), progress("migrating") as told:
-        for path, identity in journals(actors):
+        for path, identity in journals(actors).items():
             if inspect(path, deep=False).schema_version != identity.schema:
                 rules = vault if identity.publisher == "vault" else shard
                 migrate_journal(path, identity, rules, rules.EVENTS, archive(actors), told)
@@ -133,21 +133,13 @@ def load(settings: Path) -> ActorSettings:
         raise typer.BadParameter(f"{settings}: {reason(error)}") from None
 
 
-def journals(actors: ActorSettings) -> Iterator[tuple[Path, JournalIdentity]]:
-    """Each journal that the settings name, and whose it is."""
-    for number in range(actors.shards):
-        path = actors.state / f"shard-{number}.sqlite"
-        yield path, job_manager.identity(actors, number)
-    yield actors.state / "vault.sqlite", model_vault.identity(actors)
-
-
 def archive(actors: ActorSettings) -> Path:
     return actors.state / "archive"
 
 
 def findings_of(actors: ActorSettings) -> Iterator[Finding]:
     with progress("checking") as told:
-        for number, (path, identity) in enumerate(journals(actors), 1):
+        for number, (path, identity) in enumerate(journals(actors).items(), 1):
             yield looked_at(path, identity)
             told(number / (actors.shards + 1))
 

@@ -51,6 +51,22 @@ def inspect(path: Path, deep: bool = True) -> Inspection:
         connection.close(force=True)
 
 
+def identity_of(path: Path) -> JournalIdentity:
+    """Whose journal it is, whatever its schema and size. JournalMissing, JournalUnavailable."""
+    try:
+        connection = connect(path)
+        try:
+            select = "SELECT cluster_id, publisher, shards, schema FROM journal"
+            found: Any = connection.execute(select).fetchall()
+            return JournalIdentity(*found[0])
+        finally:
+            connection.close(force=True)
+    except (apsw.CantOpenError, apsw.SQLError, IndexError):
+        raise JournalMissing(f"there is no journal at {path}") from None
+    except apsw.Error as error:
+        raise JournalUnavailable(f"{path}: {type(error).__name__}: {error}") from error
+
+
 def inspected(name: str, connection: apsw.Connection, deep: bool) -> Inspection:
     def rows(query: str) -> Any:
         return connection.execute(query).fetchall()

@@ -9,6 +9,7 @@ from rich.tree import Tree
 from stillhouse.cli.door import MISSED, URL, Json, Keys, Url, asking, out, tell
 from stillhouse.entities import (
     DEADLINE_S,
+    LONGEST_DEADLINE_S,
     DistillationJob,
     JobState,
     Priority,
@@ -18,6 +19,7 @@ from stillhouse.entities import (
 from stillhouse.wire.messages import GraphNode, JobList, JobStatus
 
 app = typer.Typer(no_args_is_help=True, help="Distillation jobs.")
+Deadline = Annotated[float, typer.Option(min=1, max=LONGEST_DEADLINE_S, help="seconds from now")]
 As = Annotated[Role, typer.Option("--as", help="client: its own jobs; operator: everybody's")]
 
 
@@ -26,7 +28,7 @@ def submit(
     central_model: Annotated[str, typer.Argument(metavar="NAME[@VERSION|@ALIAS]")],
     profile_id: str,
     priority: Priority = Priority.NORMAL,
-    deadline_s: float = DEADLINE_S,
+    deadline_s: Deadline = DEADLINE_S,
     url: Url = URL,
     keys: Keys = None,
     json: Json = False,
