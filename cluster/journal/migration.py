@@ -17,7 +17,7 @@ from typing import Any
 
 import apsw
 
-from cluster.journal import schema_2, sqlite
+from cluster.journal import schema_2, sqlite, tables
 from cluster.journal.archive import archived_events
 from cluster.journal.contract import Commit, JournalIdentity, StreamEvent
 from cluster.journal.inspection import connect, inspect
@@ -153,11 +153,11 @@ class Replay:
         encode = self._rules.encode
         rows = {key: None if row is None else encode(row) for key, row in changed.items()}
         with self._target:
-            sqlite.write(self._target, Commit(page[-1].at, rows=rows, index=index))
+            tables.write(self._target, Commit(page[-1].at, rows=rows, index=index))
             self._target.executemany(
                 "INSERT INTO events VALUES (?, 1, ?, ?, ?)",  # each alone: some left gaps behind
                 [
-                    event._replace(data=sqlite.packed([event.data]))
+                    event._replace(data=tables.packed([event.data]))
                     for event in written
                     if event.sequence >= first
                 ],
