@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from actors.settings import ActorSettings
 from stillhouse.brief import CompressOrder
-from stillhouse.chunks import train_after
+from stillhouse.chunks import made_recipe, train_after
 from stillhouse.compress.pack import Pack
-from stillhouse.entities import BehaviourRecipe, KnowledgeChunk, WeightsRecipe
+from stillhouse.entities import ChunkRecipe, KnowledgeChunk, Student, WeightsRecipe
 from stillhouse.ids import derived_id
 from stillhouse.rows import DeliveryRow
 from stillhouse.schedule import DELIVERY_LIFETIME_S
@@ -117,11 +117,11 @@ def _body(order: CompressOrder, id: str, pack: Pack, tk: bytes, keys: ServerKeys
         ManifestChunk(
             chunk=chunk,
             payload_digest=payload_digest(tk, keys, place_of(order, id, pack.chunks, i), payload),
-            runs=chunk.recipe.student if isinstance(chunk.recipe, WeightsRecipe) else None,
+            runs=runs_after(chunk.recipe),
         )
         for i, (chunk, payload) in enumerate(zip(pack.chunks, payloads(pack), strict=True))
     ]
-    needed = set(order.plan.chunks)
+    needed = set(map(made_recipe, order.plan.chunks))
     return ManifestBody(
         profile_revision=order.profile.revision,
         base_version=order.version - 1,
@@ -164,7 +164,13 @@ def payloads(pack: Pack) -> list[memoryview]:
     return [whole[start:stop] for start, stop in pack.ranges]
 
 
-def missing(order: CompressOrder) -> tuple[WeightsRecipe | BehaviourRecipe, ...]:
+def missing(order: CompressOrder) -> tuple[ChunkRecipe, ...]:
     """The plan's chunks that the device does not hold, in order."""
     held = {chunk.recipe for chunk in order.held}
-    return tuple(recipe for recipe in order.plan.chunks if recipe not in held)
+    return tuple(recipe for recipe in order.plan.chunks if made_recipe(recipe) not in held)
+
+
+def runs_after(recipe: ChunkRecipe) -> Student | None:
+    """The student that can run after a chunk."""
+    made = made_recipe(recipe)
+    return made.student if isinstance(made, WeightsRecipe) else None

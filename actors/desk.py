@@ -3,13 +3,13 @@
 No Ray here: `apply` commits commands and `read` reads, so that a simulator can drive the same code.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 from cluster.journal.contract import Journal
 from cluster.store import Store
-from stillhouse.commands import Announce, Arrive, Expire, MoveCursor, Start
+from stillhouse.commands import Announce, Arrive, Expire, MoveCursor, Record, Start
 from stillhouse.decisions import Answer, Effect, Place, Request
 from stillhouse.entities import SYSTEM
 from stillhouse.errors import StillhouseError, Unavailable
@@ -98,20 +98,25 @@ class Desk:
         row = self._line.read(lambda: self._store.rows([CURSOR]))[CURSOR]
         return row.sequence if row else 0
 
-    def take_up(self, records: Iterable[tuple[int, Announce]], now: float) -> None:
+    def take_up(self, records: Iterable[tuple[int, Record]], now: float) -> None:
         """Records of the feed, in order: each first, then the jobs that wait for it, page by page.
 
         The cursor moves last: what a crash cuts short is done again, which changes nothing twice.
         """
         for sequence, record in records:
             done = self._line.apply([own(record)], now)
-            last = ""
-            while page := self._line.read(partial(self._journal.waiting, record.name, last, PAGE)):
-                done = [*done, *self._line.apply([own(Arrive(id)) for id in page], now)]
-                last = page[-1]
+            if isinstance(record, Announce):
+                done = [*done, *self._arrivals(record.name, now)]
             if failed := [each for each in done if isinstance(each, StillhouseError)]:
                 raise failed[0]  # before the cursor moves
             self._line.apply([own(MoveCursor(sequence))], now)
+
+    def _arrivals(self, name: str, now: float) -> Iterator[Answer | StillhouseError]:
+        """Tell the jobs that wait for a model of this name, page by page."""
+        last = ""
+        while page := self._line.read(partial(self._journal.waiting, name, last, PAGE)):
+            yield from self._line.apply([own(Arrive(id)) for id in page], now)
+            last = page[-1]
 
 
 def own(command: Any) -> Request:

@@ -51,16 +51,19 @@ def stop(task: Any, event: JobMoved, settings: ActorSettings) -> None:
 @ray.remote(num_cpus=0.1, max_retries=3)
 def think(effect: Effect, read: Order, vault: Any, manager: Any) -> None:
     """`plan` or `decide`, away from the shard: no linear algebra in its mailbox."""
-    job, owner, held, _ = read
+    job = read.job
     assert job.model is not None  # noqa: S101  nothing is planned before the model is pinned
     family_digest = job.model.family_digest
 
     def result() -> Planned | Decided:
         table: Any = ray.get(vault.table.remote(family_digest))
         place = (effect.job_id, effect.node, effect.attempt)
+        round = job.round + 1 if effect.kind == Kind.PLAN else job.round
+        known = (read.prior, read.held_before)
+        given = plan_input(job, read.owner, read.held, table, round, *known)
         if effect.kind == Kind.PLAN:
-            return Planned(*place, plan(plan_input(job, owner, held, table, job.round + 1)))
-        return Decided(*place, judge(plan_input(job, owner, held, table, job.round)))
+            return Planned(*place, plan(given))
+        return Decided(*place, judge(given))
 
     def failure(error: str) -> EffectFailed:
         return EffectFailed(effect.job_id, effect.node, effect.attempt, error)

@@ -19,7 +19,7 @@ import ray
 
 from actors import effects
 from actors.desk import Desk, own
-from actors.reading import ClientWork, client_work, order
+from actors.reading import ClientWork, FleetReports, client_work, fleet_reports, order
 from actors.retention import Retention
 from actors.settings import VAULT, ActorSettings
 from cluster.journal.contract import JournalIdentity
@@ -39,14 +39,13 @@ from stillhouse.listing import Filters, Position
 from stillhouse.observations import observations
 from stillhouse.rows import DeadLetterRow, DeliveryRow, DistillationJobRow, get
 
-SCHEMA = 3
 CHANGES = 100_000  # clients whose last change is remembered
 NOTHING = Batch(0.0, Overlay({}))  # what a tick tells: look whether anything is ready
 log = logging.getLogger(__name__)
 
 
 def identity(settings: ActorSettings, shard: int) -> JournalIdentity:
-    return JournalIdentity(settings.cluster_id, f"shard-{shard}", settings.shards, SCHEMA)
+    return JournalIdentity(settings.cluster_id, f"shard-{shard}", settings.shards)
 
 
 class JobManager:
@@ -111,6 +110,10 @@ class JobManager:
             return list(self._store.rows(self._journal.dead(after, limit)).values())
 
         return self._pipeline.read(found)
+
+    def fleet_reports(self, after: int) -> FleetReports:
+        """What devices reported behind this sequence number, for the fleet's prior."""
+        return self._pipeline.read(lambda: fleet_reports(self._store, self._journal, after))
 
     def changed(self, cursor: str) -> tuple[str, tuple[str, ...] | None]:
         """The new cursor and the clients that changed since `cursor`; None if all may have."""

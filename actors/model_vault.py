@@ -13,7 +13,7 @@ import ray
 
 from actors import registration
 from actors.desk import system
-from actors.job_manager import SCHEMA, tick_forever
+from actors.job_manager import tick_forever
 from actors.settings import ActorSettings
 from cluster.artefacts import Artefacts
 from cluster.journal.contract import JournalIdentity
@@ -21,11 +21,11 @@ from cluster.journal.sqlite import SqliteJournal
 from cluster.metrics import Metrics
 from cluster.store import Store
 from stillhouse import vault as rules
-from stillhouse.commands import Announce
+from stillhouse.commands import Announce, AnnouncePrior, Record
 from stillhouse.decisions import Answer, Effect, Request
 from stillhouse.entities import FamilyTable, Principal, Role
 from stillhouse.errors import NotFound, StillhouseError
-from stillhouse.events import AliasSet, ModelAnnounced
+from stillhouse.events import AliasSet, ModelAnnounced, PriorPublished
 from stillhouse.observations import observations
 from stillhouse.vault import (
     NameRow,
@@ -40,7 +40,7 @@ FEED_PAGE = 100
 
 
 def identity(settings: ActorSettings) -> JournalIdentity:
-    return JournalIdentity(settings.cluster_id, "vault", settings.shards, SCHEMA)
+    return JournalIdentity(settings.cluster_id, "vault", settings.shards)
 
 
 class ModelVault:
@@ -62,7 +62,7 @@ class ModelVault:
         applied = self._store.apply(requests, time.time())
         self._metrics.record(observations(applied.events, applied.changed))
         self._start(applied.effects)
-        if any(isinstance(event, ModelAnnounced | AliasSet) for event in applied.events):
+        if any(announced(event) for event in applied.events):
             self._nudge()
         return applied.answers
 
@@ -73,9 +73,9 @@ class ModelVault:
         """Central models by name, those behind `after`."""
         return self._store.keyed(name_key(""), name_key(after), limit)
 
-    def feed(self, after: int) -> list[tuple[int, Announce]]:
+    def feed(self, after: int) -> list[tuple[int, Record]]:
         """What was published after this sequence number, oldest first."""
-        records: list[tuple[int, Announce]] = []
+        records: list[tuple[int, Record]] = []
         while page := self._journal.events_after(after, FEED_PAGE):
             decoded = ((each.sequence, announced(rules.EVENTS.decode(each.data))) for each in page)
             records += [(sequence, record) for sequence, record in decoded if record]
@@ -166,13 +166,15 @@ class ModelVault:
         return found
 
 
-def announced(event: Any) -> Announce | None:
+def announced(event: Any) -> Record | None:
     """The feed's record of an event; None for what concerns the vault alone."""
     match event:
         case ModelAnnounced():
             return Announce(event.name, model=event.model)
         case AliasSet():
             return Announce(event.name, alias=event.alias, version=event.version)
+        case PriorPublished():
+            return AnnouncePrior(event.prior)
         case _:
             return None
 

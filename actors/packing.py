@@ -16,11 +16,11 @@ from actors.registration import family_label
 from cluster.placement import prefer_gpu
 from stillhouse.compress.container import Family
 from stillhouse.compress.pack import Pack, build_pack
-from stillhouse.entities import ChunkRecipe, digest_of
+from stillhouse.entities import ChunkRecipe, DeltaRecipe, digest_of
 from stillhouse.wire.identity import ClusterKey
 from stillhouse.wire.seal import open_artefact, seal_artefact
 
-OPENED: dict[str, Family] = {}  # in this worker process
+OPENED: dict[str, Family] = {}  # in this worker process: a family, and the one it updates
 
 
 def pack_key(family_digest: str, wanted: Sequence[ChunkRecipe]) -> str:
@@ -32,7 +32,11 @@ def pack_key(family_digest: str, wanted: Sequence[ChunkRecipe]) -> str:
 def compress(family_digest: str, wanted: tuple[ChunkRecipe, ...], keys: Path, vault: Any) -> Any:
     """The sealed pack as numpy uint8, which the object store hands on without a copy."""
     cluster = ClusterKey.load(keys / "cluster.key")
-    pack = build_pack(opened_family(family_digest, cluster, vault), wanted)
+    earlier = {each.family for each in wanted if isinstance(each, DeltaRecipe)}
+    keep_open({family_digest, *earlier})
+    family = opened_family(family_digest, cluster, vault)
+    before = {digest: opened_family(digest, cluster, vault) for digest in earlier}
+    pack = build_pack(family, wanted, before)
     label = pack_label(pack_key(family_digest, wanted))
     return np.frombuffer(
         seal_artefact(pack.to_bytes(), cluster.public, label, os.urandom), dtype=np.uint8
@@ -48,11 +52,16 @@ def pack_label(key: str) -> str:
     return f"pack/{key}"
 
 
+def keep_open(digests: set[str]) -> None:
+    """Close the families of earlier tasks that this one does not need."""
+    for digest in OPENED.keys() - digests:
+        del OPENED[digest]
+
+
 def opened_family(family_digest: str, cluster: ClusterKey, vault: Any) -> Family:
-    """The family; the last one stays open in this worker."""
+    """The family; it stays open in this worker until another is needed."""
     if family_digest not in OPENED:
         sealed = ray.get(vault.family.remote(family_digest))
-        OPENED.clear()
         OPENED[family_digest] = Family.from_bytes(
             open_artefact(sealed.data, cluster, family_label(family_digest))
         )

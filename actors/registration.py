@@ -6,7 +6,6 @@ configured path; what they return to the vault is sealed again. Only the tasks i
 
 import hashlib
 import os
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +16,16 @@ from actors.settings import ActorSettings
 from cluster.placement import prefer_gpu
 from cluster.sources import code_digest
 from stillhouse.decisions import Effect
-from stillhouse.entities import CentralModel, FamilyTable, digest_of
-from stillhouse.vault import Evaluated, FamilyBuilt, Measured, RegistrationFailed, VersionRow
+from stillhouse.entities import CentralModel, CentralModelSpec, FamilyTable, digest_of
+from stillhouse.vault import (
+    Evaluated,
+    FamilyBuilt,
+    Measured,
+    RegistrationFailed,
+    VersionRow,
+    name_key,
+    version_key,
+)
 from stillhouse.wire.identity import ClusterKey
 from stillhouse.wire.seal import open_artefact, seal_artefact
 
@@ -26,7 +33,7 @@ if TYPE_CHECKING:
     from stillhouse.compress.container import Family
     from stillhouse.compress.recordings import Recordings
 
-BUILT_FROM = ("weights", "training", "transfer")  # files; the evaluation only gives the accuracy
+NOT_BUILT_FROM = "evaluation"  # of the files: it only gives the accuracy
 
 
 def start(effect: Effect, version: VersionRow, settings: ActorSettings, vault: Any) -> None:
@@ -66,6 +73,10 @@ class Files:
         sealed = ray.get(self.vault.artefact.remote(name))
         return open_artefact(sealed, self.key, upload_label(self.version.name, file))
 
+    def labelled(self) -> "Recordings | None":
+        """The training set, if the owner gave one."""
+        return self.recordings("training") if "training" in self.version.spec.files else None
+
     def recordings(self, file: str) -> "Recordings":
         from stillhouse.compress.recordings import Recordings
 
@@ -73,13 +84,29 @@ class Files:
 
     def built(self, key: str) -> "Family | None":
         """The family that an earlier build of the same recipe key left, if there is one."""
-        from stillhouse.compress.container import Family
-
         digest = ray.get(self.vault.built.remote(key))
         if digest is None:
             return None
+        return self.family(digest)
+
+    def family(self, digest: str) -> "Family":
+        from stillhouse.compress.container import Family
+
         sealed = ray.get(self.vault.family.remote(digest))
         return Family.from_bytes(open_artefact(sealed.data, self.key, family_label(digest)))
+
+    def previous(self) -> "Family | None":
+        """The family of the latest version before this one, if devices can update from it: the
+        same architecture, preprocessing and grid."""
+        name, spec = self.version.name, self.version.spec
+        row = ray.get(self.vault.rows.remote([name_key(name)]))[name_key(name)]
+        if row is None or row.latest is None or row.latest >= self.version.version:
+            return None
+        key = version_key(name, row.latest)
+        before: VersionRow = ray.get(self.vault.rows.remote([key]))[key]
+        if before.model is None or compatible(before.spec) != compatible(spec):
+            return None
+        return self.family(before.model.family_digest)
 
     def keep(self, family: "Family", key: str) -> None:
         sealed = seal_artefact(
@@ -87,6 +114,11 @@ class Files:
         )
         array = np.frombuffer(sealed, dtype=np.uint8)
         ray.get(self.vault.store_family.remote(family.digest, array, key))
+
+
+def compatible(spec: CentralModelSpec) -> list[Any]:
+    """What two versions must share for an update of their students."""
+    return [spec.architecture, spec.preprocessing, spec.grid, spec.labels]
 
 
 def upload_label(name: str, file: str) -> str:
@@ -101,11 +133,13 @@ def family_label(digest: str) -> str:
 
 def evaluate(files: Files) -> Measured:
     """The registered accuracy, over people that nothing else reads the labels of."""
-    from stillhouse.compress import arch, measure
+    from stillhouse.compress import arch, architectures, measure
 
     spec, weights = files.version.spec, files.open("weights")
     model = arch.load_weights(arch.build(spec.architecture), weights)
-    score = measure.evaluate(model, files.recordings("evaluation"), spec.preprocessing)
+    full, pre = architectures.network(spec.architecture), spec.preprocessing
+    full.check_windows(pre.window, discrete=pre.discrete)
+    score = measure.evaluate(model, files.recordings("evaluation"), pre, embeds=full.embeds)
     return Measured(
         accuracy=score.accuracy,
         accuracy_se=score.se,
@@ -120,53 +154,59 @@ def family_of(files: Files) -> tuple[CentralModel, FamilyTable, bool]:
     family was there already, from the same files by the same code."""
     version, measured = files.version, files.version.measured
     assert measured is not None  # noqa: S101  a family is built after the evaluation
-    key = build_key(files, measured)
+    previous = files.previous()
+    key = build_key(files, measured, previous)
     found = files.built(key)
-    family = found or build(files, measured)
+    family = found or build(files, measured, previous)
     if found is None:
         files.keep(family, key)
     return announcement(version, measured, family), family.table, found is not None
 
 
-def build_key(files: Files, measured: Measured) -> str:
+def build_key(files: Files, measured: Measured, previous: "Family | None") -> str:
     """The recipe key of a family: all that it is built from, and the code that builds it."""
     import torch
 
-    from stillhouse import compress
-    from stillhouse.compress.family import RECIPE
+    from stillhouse import compress, edge
 
     spec = files.version.spec
+    built_from = sorted(set(spec.files) - {NOT_BUILT_FROM})
     return digest_of(
         [
-            *(hashlib.sha256(files.open(each)).hexdigest() for each in BUILT_FROM),
+            *([name, hashlib.sha256(files.open(name)).hexdigest()] for name in built_from),
             spec.model_copy(update={"files": {}}).model_dump(mode="json"),
             [measured.accuracy, measured.accuracy_se],
             files.settings.grid.model_dump(mode="json"),
             files.settings.family_seed,
-            [asdict(RECIPE), code_digest(compress), torch.__version__, torch.cuda.is_available()],
+            previous.digest if previous else None,
+            [code_digest(compress, edge), torch.__version__, torch.cuda.is_available()],
         ]
     )
 
 
-def build(files: Files, measured: Measured) -> "Family":
+def build(files: Files, measured: Measured, previous: "Family | None") -> "Family":
     """Train, quantise and measure all students; minutes, with progress told to the vault."""
     import torch
 
     from stillhouse.compress.family import build_family
+    from stillhouse.edge.recipe import with_measured_recipe
 
     torch.set_num_threads(1)  # the same bytes on every run
     version = files.version
-    return build_family(
+    training = files.labelled()
+    family = build_family(
         files.open("weights"),
         version.spec,
-        files.recordings("training"),
+        training,
         files.recordings("transfer"),
         (measured.accuracy, measured.accuracy_se),
-        files.settings.grid,
+        version.spec.grid or files.settings.grid,
         files.settings.family_seed,
         device="cuda" if torch.cuda.is_available() else "cpu",
         progress=lambda share: files.vault.note_progress.remote(version.name, share),
+        previous=previous,
     )
+    return with_measured_recipe(family, version.spec, training, files.settings.family_seed)
 
 
 def announcement(version: VersionRow, measured: Measured, family: "Family") -> CentralModel:
@@ -177,7 +217,7 @@ def announcement(version: VersionRow, measured: Measured, family: "Family") -> C
         version=version.version,
         digest=digest_of([version.name, version.version, spec.model_dump(mode="json")]),
         owner_id=version.owner_id,
-        architecture=spec.architecture,
+        architecture=family.header.architecture,  # its blocks are ranked
         preprocessing=spec.preprocessing,
         labels=spec.labels,
         accuracy=measured.accuracy,
@@ -186,6 +226,7 @@ def announcement(version: VersionRow, measured: Measured, family: "Family") -> C
         size_bytes=measured.size_bytes,
         parameters=measured.parameters,
         family_digest=family.digest,
+        updates=family.header.updates,
         transfer_inputs=family.public.digest(),
         transfer_input_bytes=len(family.public.to_bytes()),
         transfer_input_count=len(family.public),

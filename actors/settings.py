@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.ingress import FIRST_PORT, REPLICA_PORTS, Ingress, environment
-from stillhouse.compress.container import FamilyGrid
+from stillhouse.entities import FamilyGrid
 
 
 class ActorSettings(BaseModel):
@@ -77,3 +77,4 @@ class ActorSettings(BaseModel):
 
 VAULT = "model-vault"
 CHUNK_SERVER = "chunk-server-0"
+FLEET_PRIOR = "fleet-prior"

@@ -12,9 +12,10 @@ import ray
 from actors import job_manager, model_vault
 from actors.chunk_server import ChunkServer
 from actors.deliveries import ServerKeys
+from actors.fleet_prior import Fleet
 from actors.job_manager import JobManager
 from actors.model_vault import ModelVault
-from actors.settings import CHUNK_SERVER, VAULT, ActorSettings
+from actors.settings import CHUNK_SERVER, FLEET_PRIOR, VAULT, ActorSettings
 from cluster.journal import sqlite
 from cluster.journal.contract import JournalIdentity, check_identity
 from cluster.journal.inspection import identity_of
@@ -34,6 +35,7 @@ class Wiring:
     vault: Any
     managers: tuple[Any, ...]
     chunk_server: Any
+    fleet: Any
 
 
 def initialise(settings: ActorSettings) -> None:
@@ -94,14 +96,15 @@ def start(settings: ActorSettings) -> Wiring:
     ray.get([each.ready.remote() for each in (vault, *managers)])
     orders = {"cancel": 1}  # a cancellation does not wait behind the orders
     chunks = actor(ChunkServer, CHUNK_SERVER, settings, orders, max_concurrency=8).remote(settings)
-    ray.get(chunks.ready.remote())
-    return Wiring(vault, managers, chunks)
+    fleet = actor(Fleet, FLEET_PRIOR, settings).remote(settings)
+    ray.get([chunks.ready.remote(), fleet.ready.remote()])
+    return Wiring(vault, managers, chunks, fleet)
 
 
 def stop(settings: ActorSettings) -> None:
     """End the actors, whoever started them; their state stays, and `start` takes it up again."""
     managers = (settings.manager(shard) for shard in range(settings.shards))
-    for name in (CHUNK_SERVER, *managers, VAULT):
+    for name in (FLEET_PRIOR, CHUNK_SERVER, *managers, VAULT):
         with suppress(ValueError):  # there is none
             ray.kill(ray.get_actor(name, settings.namespace))
 

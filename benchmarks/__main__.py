@@ -7,9 +7,14 @@ from pathlib import Path
 from benchmarks.report import Report, environment
 
 BENCHMARKS = {
+    "bytes": "benchmarks.knowledge.bytes",
     "control": "benchmarks.control.everything",
+    "family": "benchmarks.knowledge.family",
+    "loop": "benchmarks.knowledge.loop",
+    "planner": "benchmarks.knowledge.planner",
     "faults": "benchmarks.faults",
     "journal": "benchmarks.journal",
+    "planner": "benchmarks.knowledge.planner",
     "general_queue": "benchmarks.general_queue",
 }
 

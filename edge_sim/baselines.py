@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrize import (
     is_parametrized,
-    register_parametrization,
     remove_parametrizations,
 )
 
@@ -26,12 +25,15 @@ from edge_sim.wrist import data, owner
 from edge_sim.wrist.central import BATCH, train_central
 from stillhouse.chunks import chunks_for
 from stillhouse.compress.arch import Network, build, load_state, load_weights, weights_of
+from stillhouse.compress.architectures import network
 from stillhouse.compress.behaviour import Behaviour
 from stillhouse.compress.container import Family
-from stillhouse.compress.layout import Role, network
+from stillhouse.compress.layout import Role
+from stillhouse.compress.losses import distillation_loss
 from stillhouse.compress.measure import activation_bytes
-from stillhouse.compress.nested import distillation_loss, recalibrate
+from stillhouse.compress.nested import recalibrate
 from stillhouse.compress.pack import build_pack
+from stillhouse.compress.qat import quantisation_aware
 from stillhouse.compress.quantize import (
     BITS,
     Floats,
@@ -44,7 +46,7 @@ from stillhouse.compress.quantize import (
 )
 from stillhouse.compress.recordings import Recordings
 from stillhouse.compress.sampler import WindowSampler
-from stillhouse.edge.train import FakeQuantised, accuracy, load_student, train
+from stillhouse.edge.train import accuracy, load_student, train
 from stillhouse.edge.workbench import PrivateData
 from stillhouse.entities import (
     ArchitectureSpec,
@@ -108,8 +110,8 @@ class Bench:
     def behaviour(self) -> Behaviour:
         """What the product sends of the central model's behaviour."""
         recipes = chunks_for(self.family.table, self.case.student, len(self.family.public))
-        [recipe] = [each for each in recipes if not isinstance(each, WeightsRecipe)]
-        return Behaviour.from_bytes(bytes(payloads(build_pack(self.family, [recipe]))[0]))
+        wanted = [each for each in recipes if not isinstance(each, WeightsRecipe)]
+        return Behaviour.joined(list(map(bytes, payloads(build_pack(self.family, wanted)))))
 
     def central(self) -> Network:
         registration = self.registration
@@ -176,9 +178,7 @@ def owner_alone(bench: Bench, weights: bytes) -> Baseline:
     narrow = narrowed(bench.registration.architecture, student)
     model = load_weights(build(narrow), weights).eval()
     if student.bits <= BITS:
-        for name, grid in grid_of(model, narrow, None, student.bits).items():
-            module = model.get_submodule(name.removesuffix(".weight"))
-            register_parametrization(module, "weight", FakeQuantised(grid, student.bits))
+        quantisation_aware(model, grid_of(model, narrow, None, student.bits), student.bits)
     bench.personalised(model)
     size = size_of(narrow, None, student.bits)
     return bench.result("owner_alone", str(student), model, size)
@@ -188,7 +188,7 @@ def without_behaviour(bench: Bench) -> Baseline:
     """The product's student, personalised without what the central model says of public windows."""
     student = bench.case.student
     model = bench.personalised(bench.student(student), anchored=False)
-    size = bench.family.stored_bytes(student)
+    size = bench.family.table.facts(student).storage_bytes
     return bench.result("without_behaviour", str(student), model, size)
 
 

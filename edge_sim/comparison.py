@@ -22,7 +22,6 @@ from edge_sim.cache import Cache
 from edge_sim.wrist import owner
 from stillhouse.compress.arch import to_safetensors
 from stillhouse.entities import TrainingRecipe, digest_of
-from stillhouse.planner import STEPS
 from stillhouse.wire.identity import ClusterKey
 
 ALONE = "owner_alone"  # its net is one a student
@@ -122,7 +121,7 @@ def compute(kind: str, case: Case, folder: Path, settings: ActorSettings, _net: 
 
 def reference(case: Case) -> Case:
     """The case that all jobs of a person share."""
-    recipe = TrainingRecipe(steps=STEPS, seed=case.seed)
+    recipe = TrainingRecipe(seed=case.seed)
     return case.model_copy(update={"recipe": recipe})
 
 

@@ -17,9 +17,8 @@ from edge_sim.live import Live, Row
 from edge_sim.report import JobReport, Report, job_report
 from edge_sim.scenario import Device, Scenario
 from edge_sim.wrist import data, owner
-from stillhouse.compress.container import FamilyGrid
 from stillhouse.compress.recordings import Recordings
-from stillhouse.entities import CentralModelSpec, Role, Student, VerdictKind
+from stillhouse.entities import CentralModelSpec, FamilyGrid, Role, Student, VerdictKind
 from stillhouse.limits import with_limits
 from stillhouse.sdk import Stillhouse, Version
 from stillhouse.wire.identity import Identity

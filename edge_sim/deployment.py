@@ -19,7 +19,7 @@ from actors.settings import ActorSettings
 from actors.start import Wiring
 from cluster.connect import ClusterSettings, connect
 from serve_app.deployment import ApiSettings, listener, remove, run
-from stillhouse.compress.container import FamilyGrid
+from stillhouse.entities import FamilyGrid
 
 
 @dataclass(frozen=True, slots=True)

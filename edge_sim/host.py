@@ -19,14 +19,13 @@ from edge_sim.link import Link
 from edge_sim.scenario import Device
 from edge_sim.seat import DeviceClient, Nonces, Received, Seat, remembered
 from stillhouse.compress.arch import build, load_weights
-from stillhouse.compress.container import FamilyGrid
 from stillhouse.compress.recordings import Recordings
 from stillhouse.compress.windows import PublicWindows
 from stillhouse.edge.agent import Agent
 from stillhouse.edge.probe import host_calibration
 from stillhouse.edge.train import accuracy
 from stillhouse.edge.workbench import PrivateData
-from stillhouse.entities import ArchitectureSpec, Entity, Preprocessing, Role, Student
+from stillhouse.entities import ArchitectureSpec, Entity, FamilyGrid, Preprocessing, Role, Student
 from stillhouse.wire.identity import Identity
 
 

@@ -11,8 +11,7 @@ import yaml
 from pydantic import Field
 
 from edge_sim.wrist.central import EPOCHS
-from stillhouse.compress.container import FamilyGrid
-from stillhouse.entities import Constraint, Entity, Name, Positive, ProfileSpec
+from stillhouse.entities import Constraint, Entity, FamilyGrid, Name, Positive, ProfileSpec
 
 
 class DeviceModel(Entity):

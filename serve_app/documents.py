@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from actors.reading import OpenJob
+from stillhouse.chunks import made, made_recipe
 from stillhouse.entities import (
     BehaviourRecipe,
     CentralModel,
@@ -146,12 +147,13 @@ def fetch_work(work: OpenJob, node: Job) -> FetchWork:
 
 
 def train_work(work: OpenJob, node: Job, card: ModelCard) -> TrainWork:
-    """Names all chunks of the student, those of the latest delivery that still come included."""
+    """Names all chunks of the student, those of the latest delivery that still come included, and
+    what deltas make instead of them."""
     job = work.job
     plan = job.plans[round_of(node.id) - 1]
     coming = work.delivery.chunks if work.delivery else ()
-    known = {chunk.recipe: chunk for chunk in (*coming, *work.held)}
-    needed = [known[recipe] for recipe in plan.chunks if recipe in known]
+    known = {chunk.recipe: chunk for chunk in (*map(made, coming), *work.held)}
+    needed = [known[recipe] for recipe in map(made_recipe, plan.chunks) if recipe in known]
     return TrainWork(
         job_id=job.id,
         node=node.id,

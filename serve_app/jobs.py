@@ -1,5 +1,6 @@
-"""Distillation jobs: submit, look, cancel."""
+"""Distillation jobs: plan, submit, look, cancel."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -11,11 +12,33 @@ from serve_app.documents import graph_node, job_status
 from serve_app.lists import PAGE, Cursor, Limit, Word
 from serve_app.stories import live_story, told
 from stillhouse.authorization import authorize
+from stillhouse.brief import dry_run_input, held_chunks
+from stillhouse.catalogue import resolve
 from stillhouse.commands import Cancel, Submit
-from stillhouse.entities import DistillationJob, Entity, JobState, Role, VerdictKind
+from stillhouse.entities import (
+    DistillationJob,
+    Entity,
+    JobState,
+    KnowledgeChunk,
+    Role,
+    VerdictKind,
+)
+from stillhouse.errors import ModelAbsent, NotFound
+from stillhouse.estimates import Preview
+from stillhouse.fleet import FleetPrior
 from stillhouse.ids import derived_id
 from stillhouse.listing import Filters, position_of
-from stillhouse.rows import DistillationJobRow, PrincipalRow
+from stillhouse.preview import preview
+from stillhouse.rows import (
+    DeliveryRow,
+    DistillationJobRow,
+    PrincipalRow,
+    PriorRow,
+    ProfileRow,
+    catalogue_key,
+    prior_key,
+)
+from stillhouse.vault import table_key
 from stillhouse.wire.messages import (
     Explanation,
     JobGraph,
@@ -30,6 +53,9 @@ EVENT_STREAM = "text/event-stream"
 SERVER_SENT: dict[int | str, dict[str, Any]] = {
     200: {"description": "A stream of StoryEvents", "content": {EVENT_STREAM: {}}}
 }
+DRY_RUN: dict[int | str, dict[str, Any]] = {
+    200: {"model": Preview, "description": "With dry_run: the plan, its alternatives, or a verdict"}
+}
 FAR = 1 << 60  # no journal has as many events
 
 
@@ -40,10 +66,21 @@ class Story(Entity):
 
 
 @router.post(
-    "", status_code=202, response_model=DistillationJob, openapi_extra=described(JobRequest)
+    "",
+    status_code=202,
+    response_model=DistillationJob,
+    responses=DRY_RUN,
+    openapi_extra=described(JobRequest),
 )
-async def submit(request: Request, job: JobRequest = body_of(JobRequest)) -> Response:
-    """Accepted even before the central model is there: the job then waits for it."""
+async def submit(
+    request: Request, job: JobRequest = body_of(JobRequest), *, dry_run: bool = False
+) -> Response:
+    """Accepted even before the central model is there: the job then waits for it.
+
+    With `dry_run` nothing is created: the answer says what the job would begin with.
+    """
+    if dry_run:
+        return show(await previewed(request, job))
     id = derived_id("job", job.client_id, signed(request).nonce)
     command = Submit(
         id,
@@ -142,6 +179,42 @@ async def events(
 async def cancel(request: Request, job_id: str) -> Response:
     """End the job without a verdict; again is no error."""
     return await ask(request, job_id, Cancel(job_id))
+
+
+async def previewed(request: Request, job: JobRequest) -> Preview:
+    """The first plan of a job that nobody submitted; ModelAbsent where that would wait."""
+    owner = await row_of(request, job.client_id, PrincipalRow, "Submit", lambda row: row.id)
+    row = await row_of(
+        request,
+        job.edge_model_profile_id,
+        ProfileRow,
+        "Submit",
+        lambda found: found.profile.client_id,
+    )
+    if row.profile.client_id != owner.id:
+        raise NotFound(f"no such id: {job.edge_model_profile_id!r}")
+    name = catalogue_key(job.central_model_version.partition("@")[0])
+    catalogue = await backend(request).rows(owner.id, [name])
+    model = resolve(catalogue, job.central_model_version)
+    if model is None:
+        raise ModelAbsent(f"{job.central_model_version} is not there yet")
+    family = model.family_digest
+    held, prior = await holdings(request, owner, family)
+    table = (await backend(request).vault_rows([table_key(family)]))[table_key(family)].table
+    given = dry_run_input(row.profile, model, owner, held, table, prior)
+    return await asyncio.to_thread(preview, given, f"{model.name}@{model.version}")
+
+
+async def holdings(
+    request: Request, owner: PrincipalRow, family: str
+) -> tuple[tuple[KnowledgeChunk, ...], FleetPrior | None]:
+    """The chunks of a family that the client's device holds, and what its fleet knows of it."""
+    ids = owner.deliveries.get(family, ())
+    found = await backend(request).rows(owner.id, [prior_key(family), *ids])
+    known: PriorRow | None = found.pop(prior_key(family))
+    deliveries: list[DeliveryRow] = [found[id] for id in ids]
+    jobs = await backend(request).rows(owner.id, [each.job_id for each in deliveries])
+    return held_chunks(deliveries, jobs), known.prior if known else None
 
 
 async def job_of(request: Request, job_id: str) -> DistillationJobRow:

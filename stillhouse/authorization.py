@@ -31,6 +31,7 @@ ROLES: dict[str, frozenset[Role]] = {
     "Acknowledge": DEVICE,
     "ReportInstallation": DEVICE,
     "Announce": CLUSTER,
+    "AnnouncePrior": CLUSTER,
     "Arrive": CLUSTER,
     "MoveCursor": CLUSTER,
     "Start": CLUSTER,
@@ -47,6 +48,7 @@ ROLES: dict[str, frozenset[Role]] = {
     "Evaluated": CLUSTER,
     "FamilyBuilt": CLUSTER,
     "RegistrationFailed": CLUSTER,
+    "LearnFromFleet": CLUSTER,
     # reads
     "read_client": DEVICE_AND_OPERATOR,
     "read_model": frozenset({Role.CLIENT, Role.OWNER, Role.OPERATOR}),

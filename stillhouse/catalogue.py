@@ -2,6 +2,7 @@
 
 from stillhouse.commands import (
     Announce,
+    AnnouncePrior,
     MoveCursor,
 )
 from stillhouse.decisions import Answer
@@ -14,13 +15,16 @@ from stillhouse.events import (
     AliasSet,
     CursorMoved,
     ModelAnnounced,
+    PriorPublished,
 )
 from stillhouse.rows import (
     CURSOR,
     CatalogueRow,
+    PriorRow,
     Rows,
     catalogue_key,
     find,
+    prior_key,
 )
 
 
@@ -45,6 +49,15 @@ def announce(draft: Draft, _: Principal, command: Announce) -> Answer:
         draft.emit(ModelAnnounced(command.name, model))
     if alias is not None and version is not None and known.aliases.get(alias) != version:
         draft.emit(AliasSet(command.name, alias, version))
+    return Answer(204)
+
+
+def announce_prior(draft: Draft, _: Principal, command: AnnouncePrior) -> Answer:
+    """An epoch that is not newer than the known one is no event."""
+    prior = command.prior
+    known = find(draft.rows, prior_key(prior.family_digest), PriorRow)
+    if known is None or known.prior.epoch < prior.epoch:
+        draft.emit(PriorPublished(prior.family_digest, prior))
     return Answer(204)
 
 

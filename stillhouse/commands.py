@@ -17,6 +17,7 @@ from stillhouse.entities import (
     Role,
     Verdict,
 )
+from stillhouse.fleet import FleetPrior, Lesson
 from stillhouse.rows import DeliveryRow, KeyPair
 
 
@@ -142,6 +143,25 @@ class Announce:
     model: CentralModel | None = None
     alias: str | None = None
     version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncePrior:
+    """An epoch of what the fleet knows of a family, from the vault's feed."""
+
+    prior: FleetPrior
+
+
+@dataclass(frozen=True, slots=True)
+class LearnFromFleet:
+    """What the shards' reports between two places of their journals tell; of the vault."""
+
+    read_from: dict[str, int]  # shard -> sequence, as the vault has them
+    read_to: dict[str, int]
+    lessons: dict[str, tuple[Lesson, ...]]  # by family
+
+
+Record = Announce | AnnouncePrior  # of the vault's feed
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ NaN or infinity: a wrong or misspelt field is an error at the door, never a defa
 """
 
 import hashlib
+import itertools
 import json
 from enum import StrEnum
 from operator import attrgetter
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, hexadecimal")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -18,6 +19,8 @@ Positive = Annotated[float, Field(gt=0, le=1e15)]
 Bytes = Annotated[int, Field(ge=1, le=1 << 50)]
 Count = Annotated[int, Field(ge=0, le=1 << 50)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+TRAINABLE = (0.0, 0.5, 1.0)  # shares of a student's blocks whose training memory is measured
 
 
 class Entity(BaseModel):
@@ -94,6 +97,9 @@ class ProfileSpec(Entity):
     )
     training_memory_bytes: Bytes | None = None
     energy_mj: Positive | None = None
+    strict: bool = Field(
+        default=False, description="accept no student whose accuracy is not all but certain"
+    )
 
 
 class EdgeModelProfile(Entity):
@@ -135,12 +141,59 @@ class StudentFacts(Entity):
     accuracy: Fraction = Field(description="expected on unseen people, before training there")
     agreement: Fraction = Field(description="with the central model, on the transfer set")
     parameters: int = Field(ge=1)
-    wire_bytes: Bytes = Field(description="weights chunks of the whole student")
+    wire_bytes: Bytes = Field(description="one weights chunk of the whole student")
+    own_bytes: Count = Field(default=0, description="of these, what each chunk to it brings again")
     storage_bytes: Bytes = Field(description="the received reference on the device's disk")
     memory_bytes: Bytes = Field(description="weights and peak live activations at batch 1")
-    training_memory_bytes: Bytes
+    training_memory_bytes: tuple[Bytes, ...] = Field(
+        description="peak of one step while the shares TRAINABLE of its blocks train"
+    )
     layers: int = Field(ge=1)
     macs: int = Field(ge=1, description="multiply-accumulates of one inference")
+
+
+class FamilyGrid(Entity):
+    """The points of a family: shares of the channels, depths of each stage, bits of the weights."""
+
+    widths: tuple[float, ...] = (0.25, 0.375, 0.5, 0.75, 1.0)
+    depths: tuple[tuple[int, ...], ...] = ((1, 2, 3), (1, 2, 3))
+    bits: tuple[Literal[4, 8, 32], ...] = (4, 8, 32)
+
+    def students(self) -> tuple[Student, ...]:
+        """Every point, the smallest first; bits vary fastest."""
+        points = itertools.product(self.widths, itertools.product(*self.depths), self.bits)
+        return tuple(Student(width=w, depths=d, bits=b) for w, d, b in points)
+
+    def shapes(self) -> tuple[Student, ...]:
+        """The students of the most bits: one for each shape of network."""
+        return tuple(s for s in self.students() if s.bits == max(self.bits))
+
+    def probes(self) -> tuple[Student, ...]:
+        """The corners that span all latencies: smallest, deep-narrow, shallow-wide, largest."""
+        corners = itertools.product(
+            (min(self.widths), max(self.widths)),
+            (tuple(map(min, self.depths)), tuple(map(max, self.depths))),
+        )
+        return tuple(Student(width=w, depths=d, bits=8) for w, d in corners)
+
+
+class TrainingDefaults(Entity):
+    """How students of a central model train on devices, whichever student and device it is."""
+
+    steps: int = Field(default=240, ge=0, le=100_000)
+    batch: int = Field(default=64, ge=2, le=4096)
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = Field(default=0.02, gt=0, le=1)
+    temperature: float = Field(default=2.0, gt=0, le=100)
+    public_share: Fraction = 0.5
+    rotation_sd_rad: float = Field(default=0.3, ge=0, le=3.2)
+    time_warp: float = Field(default=0.1, ge=0, le=1)
+    adapt: bool = Field(
+        default=True, description="batch norms first take the statistics of the device's windows"
+    )
+    standardise: bool = Field(
+        default=False, description="logits of each sample to mean 0 and deviation 1 (2403.01427)"
+    )
 
 
 class FamilyTable(Entity):
@@ -149,9 +202,18 @@ class FamilyTable(Entity):
     family_digest: Digest
     registered_accuracy: Fraction
     registered_accuracy_se: float = Field(ge=0, le=1)
-    classes: int = Field(ge=2)
+    outputs: int = Field(ge=1, description="classes, or features of a model that embeds")
+    embeds: bool = Field(default=False, description="it has features instead of logits")
     rows: tuple[StudentFacts, ...]
     probes: tuple[Student, ...] = Field(description="run by a device with weights from a seed")
+    training: TrainingDefaults = TrainingDefaults()
+    transfer_input_bytes: Count = Field(default=0, description="of one public input")
+    updates: Digest | None = Field(
+        default=None, description="the family of the version before, of which this is an update"
+    )
+    update_share: Fraction = Field(
+        default=1.0, description="bytes of the update of a chunk against the chunk, measured"
+    )
 
     def facts(self, student: Student) -> StudentFacts:
         """The row of `student`; KeyError if the family has none such."""
@@ -171,7 +233,10 @@ class VectorAxes(Entity):
 
 
 class Preprocessing(Entity):
-    """How raw recordings become windows: constants of the owner, applied the same everywhere."""
+    """How raw recordings become windows: constants of the owner, applied the same everywhere.
+
+    An image is one window of its pixels, row by row, an axis a colour; a text one of its tokens.
+    """
 
     window: int = Field(ge=1, le=1 << 16, description="samples")
     step: int = Field(ge=1, le=1 << 16, description="samples between the starts of two windows")
@@ -179,13 +244,32 @@ class Preprocessing(Entity):
     deviation: tuple[float, ...] = Field(description="per axis, physical units")
     vectors: tuple[VectorAxes, ...] = Field(default=(), description="axes that rotate together")
     rotation_sd_rad: float = Field(default=0, ge=0, le=3.2, description="augmentation")
+    discrete: bool = Field(default=False, description="values are ids, never scaled")
 
 
 class ArchitectureSpec(Entity):
     """An architecture as data: an allow-listed id and keyword arguments, never an import path."""
 
     id: Name
-    kwargs: dict[str, int | float] = {}
+    kwargs: dict[str, int | float | tuple[int, ...]] = {}
+
+
+class FamilyRecipe(Entity):
+    """How the nested students train (with one drawn student a step the middle lags, WRIST)."""
+
+    epochs: int = Field(default=9, ge=0, le=10_000)
+    steps: int | None = Field(default=None, ge=0, le=1_000_000, description="instead of epochs")
+    labelled: int = Field(default=48, ge=0, le=4096, description="windows a step")
+    unlabelled: int = Field(default=16, ge=0, le=4096, description="windows a step")
+    drawn: int = Field(default=2, ge=0, le=16, description="students a step, beside two corners")
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = Field(default=0.05, gt=0, le=1)
+    weight_decay: float = Field(default=1e-4, ge=0, le=1)
+    temperature: float = Field(default=2.0, gt=0, le=100)
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    opening: Fraction = Field(default=0.25, description="share of the steps until all are open")
+    calibration_windows: int = Field(default=1000, ge=1, le=1 << 20)
+    public_windows: int = Field(default=250, ge=1, le=1 << 20)
 
 
 class CentralModelSpec(Entity):
@@ -193,6 +277,14 @@ class CentralModelSpec(Entity):
 
     architecture: ArchitectureSpec
     preprocessing: Preprocessing
+    grid: FamilyGrid | None = Field(default=None, description="null: the deployment's")
+    family: FamilyRecipe = FamilyRecipe()
+    training: TrainingDefaults = Field(
+        default=TrainingDefaults(), description="of students on devices"
+    )
+    standardise: bool | None = Field(
+        default=None, description="of device training; null: measured at the family build"
+    )
     labels: tuple[str, ...] = Field(min_length=2, max_length=1 << 16)
     files: dict[Name, Digest] = Field(description="file name -> SHA-256 of the sealed artefact")
 
@@ -213,6 +305,9 @@ class CentralModel(Entity):
     size_bytes: Bytes
     parameters: int = Field(ge=1)
     family_digest: Digest
+    updates: Digest | None = Field(
+        default=None, description="the family that devices can update from"
+    )
     transfer_inputs: Digest = Field(description="of the public windows that devices pre-install")
     transfer_input_bytes: Count
     transfer_input_count: Count
@@ -233,7 +328,10 @@ class JobState(Word):
 
 
 class WeightsRecipe(Entity):
-    """The slice of the family's weights that turns the runnable student `base` into `student`."""
+    """The slice of the family's weights that turns the runnable student `base` into `student`.
+
+    From 4 bits to 8 of the same shape it is the next bit-planes.
+    """
 
     kind: Literal["weights"] = "weights"
     base: Student | None
@@ -241,16 +339,24 @@ class WeightsRecipe(Entity):
 
 
 class BehaviourRecipe(Entity):
-    """The central model's top-k logits on public windows [first, first + count)."""
+    """The central model's top-k logits, or features, on public windows [first, first + count)."""
 
     kind: Literal["behaviour"] = "behaviour"
-    layer: Literal["logits"] = "logits"
-    top_k: int = Field(ge=1, le=16)
+    layer: Literal["logits", "features"] = "logits"
+    top_k: int = Field(ge=0, le=16, description="0 for features")
     first: Count
     count: int = Field(ge=1)
 
 
-ChunkRecipe = Annotated[WeightsRecipe | BehaviourRecipe, Field(discriminator="kind")]
+class DeltaRecipe(Entity):
+    """What turns a weights chunk of another family, held by the device, into that of this one."""
+
+    kind: Literal["delta"] = "delta"
+    family: Digest = Field(description="whose chunk the device holds")
+    of: WeightsRecipe = Field(description="of both chunks")
+
+
+ChunkRecipe = Annotated[WeightsRecipe | BehaviourRecipe | DeltaRecipe, Field(discriminator="kind")]
 
 
 class KnowledgeChunk(Entity):
@@ -259,21 +365,27 @@ class KnowledgeChunk(Entity):
     recipe: ChunkRecipe
     digest: Digest
     length: Bytes
+    base: Digest | None = Field(default=None, description="of a delta: the chunk it changes")
+    makes: Digest | None = Field(default=None, description="of a delta: the chunk it leads to")
+    makes_length: Bytes | None = Field(default=None, description="of a delta: of that chunk")
+
+    @model_validator(mode="after")
+    def _a_delta_says_between_which_chunks(self) -> Self:
+        said = {field is not None for field in (self.base, self.makes, self.makes_length)}
+        if said != {isinstance(self.recipe, DeltaRecipe)}:
+            raise ValueError("base and makes are a delta's, all of them, and of no other chunk")
+        return self
 
 
-class TrainingRecipe(Entity):
+class TrainingRecipe(TrainingDefaults):
     """How the device trains: public soft labels anchor, private hard labels personalise."""
 
-    steps: int = Field(ge=0, le=100_000)
     warmup_steps: int = Field(
         default=60, ge=0, le=100_000, description="on the first student, while the rest arrives"
     )
-    batch: int = Field(default=64, ge=2, le=4096)
-    learning_rate: float = Field(default=0.02, gt=0, le=1)
-    temperature: float = Field(default=2.0, gt=0, le=100)
-    public_share: Fraction = 0.5
-    rotation_sd_rad: float = Field(default=0.3, ge=0, le=3.2)
-    time_warp: float = Field(default=0.1, ge=0, le=1)
+    trainable: Fraction = Field(
+        default=1.0, description="share of the blocks that train, the last first; the head always"
+    )
     seed: int = Field(ge=0)
 
 
@@ -297,6 +409,7 @@ class Plan(Entity):
     expected_accuracy_sd: float
     expected_latency_p95_ms: float
     chance: Fraction = Field(description="that every limit of the profile holds")
+    prior_epoch: int = Field(default=0, ge=0, description="of the fleet's prior; 0: none yet")
     why: str
 
 
@@ -315,7 +428,7 @@ class CounterOffer(Entity):
     """Relaxed limits under which some student would do, with the probability that it does."""
 
     limits: dict[Constraint, float] = Field(
-        description="one or two, to be put into the profile; its other limits stay"
+        description="at most three, to be put into the profile; its other limits stay"
     )
     chance: Fraction
     student: Student
@@ -364,6 +477,7 @@ class DistillationMetric(Entity):
     latency_p95_ms: Positive
     peak_memory_bytes: Bytes
     storage_bytes: Bytes
+    training_memory_bytes: Bytes | None = Field(default=None, description="peak of one step")
     training_time_s: float = Field(ge=0, le=1e9)
     energy_mj: Positive | None = None
     source: Literal["measured", "calibrated"] = Field(

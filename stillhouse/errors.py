@@ -11,6 +11,7 @@ StillhouseError
 │   │   ├── IllegalMove         a job is not in a state that this event can move
 │   │   ├── StaleAttempt        the answer belongs to an attempt that has moved on
 │   │   ├── ProfileInUse        a job that is not over uses the profile
+│   │   ├── ModelAbsent         the central model is not there yet: a job would wait for it
 │   │   └── AckMismatch         the ack does not prove that the sealed chunk was opened
 │   ├── PreconditionFailed      If-Match does not name the current revision
 │   ├── PreconditionRequired    a change of a profile needs If-Match
@@ -67,6 +68,9 @@ class StaleAttempt(Conflict): ...
 
 
 class ProfileInUse(Conflict): ...
+
+
+class ModelAbsent(Conflict): ...
 
 
 class AckMismatch(Conflict): ...

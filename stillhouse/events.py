@@ -14,6 +14,7 @@ from stillhouse.entities import (
     ProbeResult,
     Verdict,
 )
+from stillhouse.fleet import FleetPrior, Lesson
 from stillhouse.jobs import Job, Move
 from stillhouse.rows import DeadLetterRow, DeliveryRow, EnrolmentRow, KeyPair, PrincipalRow
 
@@ -189,6 +190,30 @@ class AliasSet:
 
 
 @dataclass(frozen=True, slots=True)
+class LessonsLearnt:
+    """What devices told of a family, each report once; of the vault alone."""
+
+    family_digest: str
+    lessons: tuple[Lesson, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRead:
+    """How far the reports of each shard were counted; of the vault alone."""
+
+    reader: str
+    sequences: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PriorPublished:
+    """An epoch of what the fleet knows of a family."""
+
+    family_digest: str
+    prior: FleetPrior
+
+
+@dataclass(frozen=True, slots=True)
 class CursorMoved:
     publisher: str
     sequence: int
@@ -218,5 +243,6 @@ EVENTS = Codec(
     JobReopened,
     ModelAnnounced,
     AliasSet,
+    PriorPublished,
     CursorMoved,
 )

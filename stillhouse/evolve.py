@@ -32,6 +32,7 @@ from stillhouse.events import (
     ModelAnnounced,
     ModelResolved,
     PlanMade,
+    PriorPublished,
     ProfileDeleted,
     ProfileStored,
     StudentInstalled,
@@ -45,12 +46,14 @@ from stillhouse.rows import (
     DeadLetterRow,
     DistillationJobRow,
     PrincipalRow,
+    PriorRow,
     ProfileRow,
     Rows,
     catalogue_key,
     changed,
     find,
     get,
+    prior_key,
 )
 from stillhouse.schedule import TURN
 
@@ -258,6 +261,10 @@ def _alias_set(rows: Rows, event: AliasSet) -> Changes:
     return {key: changed(row, aliases={**row.aliases, event.alias: event.version})}
 
 
+def _prior(_: Rows, event: PriorPublished) -> Changes:
+    return {prior_key(event.family_digest): PriorRow(event.family_digest, event.prior)}
+
+
 def _cursor(_: Rows, event: CursorMoved) -> Changes:
     return {CURSOR: CursorRow(event.sequence)}
 
@@ -286,6 +293,7 @@ APPLY: Mapping[type, Callable[[Rows, Any], Changes]] = {
     JobReopened: _reopened,
     ModelAnnounced: _announced,
     AliasSet: _alias_set,
+    PriorPublished: _prior,
     CursorMoved: _cursor,
 }
 

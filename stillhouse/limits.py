@@ -66,7 +66,7 @@ def measured(report: DistillationMetric, constraint: Constraint) -> float | None
         case Constraint.ACCURACY:
             return report.accuracy
         case Constraint.TRAINING_MEMORY:
-            return None
+            return report.training_memory_bytes
 
 
 def missed(spec: ProfileSpec, floor: float, report: DistillationMetric) -> tuple[Constraint, ...]:

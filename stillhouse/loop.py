@@ -9,6 +9,7 @@ import hmac
 
 from stillhouse import jobs, rounds
 from stillhouse.authorization import owned
+from stillhouse.brief import calibration_of
 from stillhouse.commands import (
     Acknowledge,
     Compressed,
@@ -53,7 +54,6 @@ from stillhouse.rows import (
     PrincipalRow,
     get,
 )
-from stillhouse.submission import calibration_of
 
 PROBE = "probe"
 

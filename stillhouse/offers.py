@@ -17,12 +17,13 @@ from stillhouse.limits import (
     rounded_up,
     with_limits,
 )
-from stillhouse.outlook import TIE, Outlook, look, time_limit_ms
+from stillhouse.outlook import TIE, Outlook, look
 
 HOPELESS = 0.005  # a smaller chance is none
-OFFER = 0.9  # the chance at which a relaxed limit is offered
-OFFER_SLACK = 0.1  # where even lifting it falls short of that: this far below what lifting brings
-WORTH_OFFERING = 0.5
+OFFER = 0.9  # the chance at which relaxed limits are offered
+AIM = 0.98  # the chance that an offer has where that can be reached
+MOST_LIMITS = 3  # that one offer relaxes
+NO_OFFER = f"No change of up to {MOST_LIMITS} limits has a chance of {OFFER:.0%} yet."
 LEAST_DROP = 0.01  # of accuracy: a smaller one counts as this where growth is compared
 OWN_REPORTS = 2  # before accuracy can rule out everything: the first may be bad luck
 
@@ -44,7 +45,7 @@ def infeasible(outlook: Outlook) -> Verdict | None:
     offers = counter_offers(outlook)
     return Verdict(
         kind=VerdictKind.INFEASIBLE,
-        why=" ".join([why, *map(_in_words, offers)]),
+        why=" ".join([why, *(map(_in_words, offers) if offers else (NO_OFFER,))]),
         binding_constraint=binding,
         counter_offers=offers,
     )
@@ -53,15 +54,14 @@ def infeasible(outlook: Outlook) -> Verdict | None:
 def counter_offers(outlook: Outlook) -> tuple[CounterOffer, ...]:
     """For each limit that would do it alone: the least value at which some student has a chance of
     `OFFER`, rounded up, with the student and the chance that a plan under it would have. Where none
-    of them brings that chance, the cheapest two limits that bring more together are there too."""
+    does, the cheapest two limits together that do, or three; none where even those would not."""
     declared = [c for c in Constraint if limit(outlook.spec, c) < inf]
-    alone = _offers(outlook, ((constraint,) for constraint in declared))
-    best = max((offer.chance for offer in alone), default=0.0)
-    if best >= OFFER:
+    if alone := _offers(outlook, ((constraint,) for constraint in declared)):
         return tuple(alone)
-    pairs = [p for p in _offers(outlook, combinations(declared, 2)) if p.chance > best]
-    pairs.sort(key=lambda offer: (offer.chance < OFFER, _stretch(outlook.spec, offer.limits)))
-    return (*alone, *pairs[:1])
+    for together in (2, MOST_LIMITS):
+        if offers := _offers(outlook, combinations(declared, together)):
+            return (min(offers, key=lambda offer: _stretch(outlook.spec, offer.limits)),)
+    return ()
 
 
 def _too_big(outlook: Outlook) -> tuple[Constraint, str] | None:
@@ -86,13 +86,13 @@ def _too_slow(outlook: Outlook) -> tuple[Constraint, str] | None:
     belief, spec = outlook.belief, outlook.spec
     fitting = outlook.fits.nonzero()[0]
     fastest = min(map(int, fitting), key=lambda index: belief.latency.mean[index])
-    expected = exp(float(belief.latency.mean[fastest]))
-    allowed = time_limit_ms(belief, spec)
-    cause = Constraint.LATENCY if allowed == spec.latency_p95_ms else Constraint.ENERGY
+    cause = outlook.slow(fastest)
+    costs = belief.energy if belief.energy and cause is Constraint.ENERGY else belief.latency
+    expected = in_words(cause, exp(float(costs.mean[fastest])))
     known = "what it measured" if belief.given.seen else "the device's probes"
     return cause, (
         f"No student that fits is fast enough: by {known}, {belief.students[fastest]} takes "
-        f"{expected:.3g} ms, and the limit of {NAMES[cause]} allows {allowed:.3g} ms."
+        f"{expected}, and the limit of {NAMES[cause]} allows {in_words(cause, limit(spec, cause))}."
     )
 
 
@@ -147,25 +147,24 @@ def _offer(outlook: Outlook, relaxing: tuple[Constraint, ...]) -> CounterOffer |
     """The least change of these limits, and of no other, that gives some student its chance."""
     spec, free = outlook.spec, look(outlook.belief, lifted(outlook.spec, *relaxing))
     best = free.chance[free.open].max(initial=0.0)
-    if best < WORTH_OFFERING:
-        return None
-    wanted = OFFER / (1 - TIE) if best > OFFER / (1 - TIE) else best - OFFER_SLACK
+    least = OFFER / (1 - TIE)  # so that what is chosen among ties has the chance, too
+    wanted = max(least, min(AIM, 0.99 * float(best)))
     able = map(int, (free.open & (free.chance >= wanted)).nonzero()[0])
     needed = [_needed(free, relaxing, index, wanted) for index in able]
     # A limit that need not give is not what is in the way.
     changes = [each for each in needed if all(each[c] > limit(spec, c) for c in relaxing)]
     changes.sort(key=lambda each: _stretch(spec, each))
-    tried = (_under(outlook, each, wanted) for each in changes)
+    tried = (_under(outlook, each) for each in changes)
     return next((offer for offer in tried if offer is not None), None)
 
 
-def _under(outlook: Outlook, needed: Limits, wanted: float) -> CounterOffer | None:
-    """What would be planned under these limits, rounded up, if that has the chance `wanted`."""
+def _under(outlook: Outlook, needed: Limits) -> CounterOffer | None:
+    """What would be planned under these limits, rounded up, if that has the chance of an offer."""
     limits = {c: min(rounded_up(value), LIFTED[c] or inf) for c, value in needed.items()}
     relaxed = look(outlook.belief, with_limits(outlook.spec, limits))
     index = relaxed.choice()
     chance = float(relaxed.chance[index])
-    if chance < wanted * (1 - TIE):
+    if chance < OFFER:
         return None
     return CounterOffer(limits=limits, chance=chance, student=outlook.belief.students[index])
 
@@ -182,7 +181,7 @@ def _needed(free: Outlook, relaxing: tuple[Constraint, ...], index: int, wanted:
             case Constraint.LATENCY:
                 return exp(belief.latency.quantile(index, share))
             case Constraint.ENERGY:
-                return exp(belief.latency.quantile(index, share)) * (belief.power or 0.0)
+                return exp(belief.energy.quantile(index, share)) if belief.energy else 0.0
             case Constraint.ACCURACY:
                 registered = belief.given.table.registered_accuracy
                 return registered - belief.accuracy.quantile(index, 1 - share)

@@ -6,23 +6,23 @@ optimisation and uniform shrinking in ALGORITHMS C: it needs about half the roun
 
 from math import exp
 
-from stillhouse.chunks import chunks_for
+from stillhouse.chunks import BEHAVIOUR_BATCHES, chunks_for
 from stillhouse.entities import (
+    TRAINABLE,
     Action,
     ChunkRecipe,
+    Constraint,
     Plan,
     Student,
     TrainingRecipe,
     Verdict,
     digest_of,
 )
-from stillhouse.limits import NAMES, SIZES, in_words, limit
+from stillhouse.limits import NAMES, SIZES, in_words, limit, missed
 from stillhouse.offers import infeasible
-from stillhouse.outlook import Outlook, PlanInput, believe, look, trials_of
+from stillhouse.outlook import Belief, Outlook, PlanInput, believe, look, trainable, trials_of
 
-__all__ = ["STEPS", "PlanInput", "plan"]
-
-STEPS = 240  # of training; each repeat of the same student adds as many
+__all__ = ["PlanInput", "plan"]
 
 
 def plan(given: PlanInput) -> Plan | Verdict:
@@ -31,27 +31,44 @@ def plan(given: PlanInput) -> Plan | Verdict:
     KeyError if a report or probe names a student that the family lacks.
     """
     outlook = look(believe(given), given.spec)
-    return infeasible(outlook) or _round(outlook)
+    return infeasible(outlook) or next_round(outlook)
 
 
-def _round(outlook: Outlook) -> Plan:
+def next_round(outlook: Outlook) -> Plan:
+    """The student that is worth the round, and all that the round does with it."""
     belief, given = outlook.belief, outlook.belief.given
     repeated = given.reports and given.next_action in (Action.TRAIN, Action.MEASURE)
     index = belief.students.index(given.reports[-1].student) if repeated else outlook.choice()
     student = belief.students[index]
-    chunks = chunks_for(given.table, student, given.public_windows)
+    chunks = chunks_for(
+        given.table,
+        student,
+        given.public_windows,
+        given.held,
+        held_before=given.held_before,
+        batches=BEHAVIOUR_BATCHES * (1 + _near_misses(outlook, student)),
+    )
     action = _action(given, chunks)
     return Plan(
         round=given.round,
         action=action,
         student=student,
         chunks=chunks,
-        training=_training(given, student, action),
+        training=_training(belief, student, action),
         expected_accuracy=float(belief.accuracy.mean[index]),
         expected_accuracy_sd=float(belief.accuracy.sd[index]),
         expected_latency_p95_ms=exp(float(belief.latency.mean[index])),
         chance=float(outlook.chance[index]),
+        prior_epoch=given.fleet.epoch if given.fleet else 0,
         why=f"{_left_out(outlook)} {_chosen(outlook, index)}",
+    )
+
+
+def _near_misses(outlook: Outlook, student: Student) -> int:
+    """How often this student's accuracy missed: each time more behaviour is to teach it."""
+    trials = trials_of(outlook.belief.given, student)
+    return sum(
+        Constraint.ACCURACY in missed(outlook.spec, outlook.floor, report) for report in trials
     )
 
 
@@ -61,11 +78,20 @@ def _action(given: PlanInput, chunks: tuple[ChunkRecipe, ...]) -> Action:
     return Action.TRAIN if set(chunks) <= set(given.held) else Action.DELIVER
 
 
-def _training(given: PlanInput, student: Student, action: Action) -> TrainingRecipe:
+def _training(belief: Belief, student: Student, action: Action) -> TrainingRecipe:
+    """The owner's defaults; more steps at each repeat, and as many blocks as memory allows."""
+    given = belief.given
     trials = len(trials_of(given, student))
-    steps = 0 if action is Action.MEASURE else STEPS * (1 + trials)
-    seed = int(digest_of([given.seed, given.round])[:8], 16)
-    return TrainingRecipe(steps=steps, seed=seed)
+    defaults, facts = given.table.training, given.table.facts(student)
+    allowed = limit(given.spec, Constraint.TRAINING_MEMORY)
+    return TrainingRecipe(
+        **{
+            **defaults.model_dump(),
+            "steps": 0 if action is Action.MEASURE else defaults.steps * (1 + trials),
+            "trainable": TRAINABLE[trainable(facts, allowed, belief.training_ratio)],
+            "seed": int(digest_of([given.seed, given.round])[:8], 16),
+        }
+    )
 
 
 def _left_out(outlook: Outlook) -> str:

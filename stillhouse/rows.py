@@ -26,6 +26,7 @@ from stillhouse.entities import (
     Verdict,
 )
 from stillhouse.errors import NotFound
+from stillhouse.fleet import FleetPrior
 from stillhouse.jobs import Job
 
 
@@ -79,6 +80,14 @@ class CatalogueRow:
     name: str
     versions: tuple[CentralModel, ...] = ()
     aliases: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PriorRow:
+    """The newest epoch of what the fleet knows of a family."""
+
+    family_digest: str
+    prior: FleetPrior
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +195,7 @@ ROWS = Codec(
     PrincipalRow,
     ProfileRow,
     CatalogueRow,
+    PriorRow,
     DistillationJobRow,
     DeliveryRow,
     DeadLetterRow,
@@ -198,6 +208,10 @@ R = TypeVar("R")
 
 def catalogue_key(name: str) -> str:
     return f"catalogue/{name}"
+
+
+def prior_key(family_digest: str) -> str:
+    return f"prior/{family_digest}"
 
 
 def find(rows: Rows, key: str, kind: type[R]) -> R | None:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stillhouse.authorization import authorize
-from stillhouse.catalogue import announce, move_cursor
+from stillhouse.catalogue import announce, announce_prior, move_cursor
 from stillhouse.commands import (
     Acknowledge,
     AddKeys,
     Announce,
+    AnnouncePrior,
     Arrive,
     Cancel,
     Compressed,
@@ -116,6 +117,7 @@ HANDLERS: Mapping[type, Callable[[Draft, Principal, Any], Answer]] = {
     Acknowledge: acknowledge,
     ReportInstallation: report_installation,
     Announce: announce,
+    AnnouncePrior: announce_prior,
     Arrive: arrive,
     MoveCursor: move_cursor,
     ReplayDeadLetter: replay_dead_letter,

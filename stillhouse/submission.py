@@ -2,6 +2,7 @@
 
 from stillhouse import rounds
 from stillhouse.authorization import owned
+from stillhouse.brief import calibration_of
 from stillhouse.catalogue import resolve
 from stillhouse.commands import Arrive, Submit
 from stillhouse.decisions import Answer, accepted
@@ -9,15 +10,12 @@ from stillhouse.draft import Draft
 from stillhouse.entities import (
     DEADLINE_S,
     LONGEST_DEADLINE_S,
-    CentralModel,
     DistillationMetric,
     EdgeModelProfile,
     JobState,
     Principal,
     Priority,
-    ProfileSpec,
     Role,
-    digest_of,
 )
 from stillhouse.errors import Conflict, Forbidden, Invalid, QuotaExceeded
 from stillhouse.events import Calibrated, JobSubmitted, ModelResolved
@@ -94,8 +92,3 @@ def pin(draft: Draft, job: DistillationJobRow) -> None:
     for move in (Move.RELEASE, Move.SUCCEED):
         draft.move(job.id, "await_model", move, cause)
     draft.add(job.id, rounds.first_round(calibrated=bool(known)))
-
-
-def calibration_of(spec: ProfileSpec, model: CentralModel) -> str:
-    """What a calibration depends on: the networks' shapes, and how many threads run them."""
-    return digest_of([model.architecture.model_dump(), spec.cpu_cores])

@@ -13,17 +13,27 @@ from typing import Any
 from stillhouse import evolve as shard
 from stillhouse.authorization import authorize
 from stillhouse.codec import Codec
-from stillhouse.commands import ConfirmEnrolment, Enrol
+from stillhouse.commands import ConfirmEnrolment, Enrol, LearnFromFleet
 from stillhouse.decisions import Answer, Deadline, Decision, Effect, Index, Request, accepted
 from stillhouse.draft import Draft
 from stillhouse.enrolment import confirm, open_enrolment
 from stillhouse.entities import CentralModel, CentralModelSpec, Entity, FamilyTable, Principal
 from stillhouse.errors import Conflict, Invalid, NotFound, StaleAttempt
-from stillhouse.events import AliasSet, Enrolled, EnrolmentOpened, ModelAnnounced
+from stillhouse.events import (
+    AliasSet,
+    Enrolled,
+    EnrolmentOpened,
+    FleetRead,
+    LessonsLearnt,
+    ModelAnnounced,
+    PriorPublished,
+)
+from stillhouse.fleet import Experience, FleetPrior
 from stillhouse.rows import EnrolmentRow, PrincipalRow, Rows, find, get
 from stillhouse.schedule import CLUSTER_LEASE_S, MAX_ATTEMPTS
 
-FILES = frozenset({"weights", "training", "transfer", "evaluation"})
+FILES = frozenset({"weights", "transfer", "evaluation"})
+MORE_FILES = frozenset({"training"})  # labelled; students can do without
 
 
 class VersionState(StrEnum):
@@ -106,6 +116,22 @@ class VersionRow:
 class TableRow:
     family_digest: str
     table: FamilyTable
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRow:
+    """What the fleet's reports say of a family, and the epoch that was made of them last."""
+
+    family_digest: str
+    experience: Experience
+    prior: FleetPrior | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FleetCursorRow:
+    """How far the reports of each shard were counted: its name -> sequence."""
+
+    sequences: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +220,7 @@ class TableStored:
     reused: bool
 
 
-ROWS = Codec(EnrolmentRow, PrincipalRow, NameRow, VersionRow, TableRow)
+ROWS = Codec(EnrolmentRow, PrincipalRow, NameRow, VersionRow, TableRow, FleetRow, FleetCursorRow)
 EVENTS = Codec(
     EnrolmentOpened,
     Enrolled,
@@ -205,6 +231,9 @@ EVENTS = Codec(
     TableStored,
     ModelAnnounced,
     AliasSet,
+    LessonsLearnt,
+    PriorPublished,
+    FleetRead,
 )
 encode = ROWS.encode
 encode_event = EVENTS.encode
@@ -232,11 +261,20 @@ def table_key(family_digest: str) -> str:
     return f"table/{family_digest}"
 
 
+FLEET = "fleet"  # the key of how far the shards were read
+
+
+def fleet_key(family_digest: str) -> str:
+    return f"fleet/{family_digest}"
+
+
 def reads(request: Request) -> frozenset[str]:
     """Keys of the rows that the command surely needs."""
     command = request.command
     if hasattr(command, "enrolment_id"):
         return frozenset({command.enrolment_id})
+    if isinstance(command, LearnFromFleet):
+        return frozenset({FLEET, *map(fleet_key, command.lessons)})
     return frozenset({name_key(command.name)})
 
 
@@ -253,8 +291,9 @@ def step(rows: Rows, request: Request, now: float) -> Decision:
 
 
 def start_upload(draft: Draft, who: Principal, command: StartUpload) -> Answer:
-    if frozenset(command.spec.files) != FILES:
-        raise Invalid("a version consists of the files " + ", ".join(sorted(FILES)))
+    if not FILES <= frozenset(command.spec.files) <= FILES | MORE_FILES:
+        needed, more = (", ".join(sorted(files)) for files in (FILES, MORE_FILES))
+        raise Invalid(f"a version consists of the files {needed}, and may have {more}")
     name = find(draft.rows, name_key(command.name), NameRow)
     if name is not None and name.owner_id != who.id:
         raise Conflict(f"the name {command.name} belongs to another owner")
@@ -272,7 +311,7 @@ def complete_file(draft: Draft, who: Principal, command: CompleteFile) -> Answer
     if command.file in row.received:
         return accepted(row.document())
     draft.emit(FileReceived(row.name, row.version, command.file))
-    if frozenset(_version(draft, row.name, row.version).received) == FILES:
+    if frozenset(_version(draft, row.name, row.version).received) == frozenset(row.spec.files):
         _begin(draft, row, VersionState.EVALUATING, "all files are there")
     return accepted(_version(draft, row.name, row.version).document())
 
@@ -317,6 +356,23 @@ def set_alias(draft: Draft, who: Principal, command: SetAlias) -> Answer:
     return Answer(204)
 
 
+def learn_from_fleet(draft: Draft, _: Principal, command: LearnFromFleet) -> Answer:
+    """Count lessons, publish what epochs they make, move the cursors: in one commit, so each once.
+
+    StaleAttempt if the shards were read from somewhere else: those lessons are counted already.
+    """
+    row = find(draft.rows, FLEET, FleetCursorRow)
+    if (row.sequences if row else {}) != command.read_from:
+        raise StaleAttempt("these reports of the fleet were counted before")
+    for family, lessons in command.lessons.items():
+        draft.emit(LessonsLearnt(family, lessons))
+        fleet = get(draft.rows, fleet_key(family), FleetRow)
+        if prior := fleet.experience.epoch(fleet.prior):
+            draft.emit(PriorPublished(family, prior))
+    draft.emit(FleetRead(FLEET, {**command.read_from, **command.read_to}))
+    return Answer(204)
+
+
 def _begin(draft: Draft, row: VersionRow, state: VersionState, why: str) -> None:
     lease_until = draft.now + CLUSTER_LEASE_S
     draft.emit(VersionMoved(row.name, row.version, state, why, lease_until))
@@ -348,6 +404,7 @@ HANDLERS: Mapping[type, Callable[[Draft, Principal, Any], Answer]] = {
     FamilyBuilt: family_built,
     RegistrationFailed: registration_failed,
     SetAlias: set_alias,
+    LearnFromFleet: learn_from_fleet,
 }
 
 
@@ -389,6 +446,16 @@ def evolve(rows: Rows, event: Any) -> Mapping[str, Any]:
             name = get(rows, name_key(event.name), NameRow)
             aliases = {**dict(name.aliases), event.alias: event.version}
             return {name_key(event.name): replace(name, aliases=tuple(aliases.items()))}
+        case LessonsLearnt():
+            key = fleet_key(event.family_digest)
+            blank = FleetRow(event.family_digest, Experience(family_digest=event.family_digest))
+            fleet = find(rows, key, FleetRow) or blank
+            return {key: replace(fleet, experience=fleet.experience.with_lessons(event.lessons))}
+        case PriorPublished():
+            key = fleet_key(event.family_digest)
+            return {key: replace(get(rows, key, FleetRow), prior=event.prior)}
+        case FleetRead():
+            return {FLEET: FleetCursorRow(event.sequences)}
         case _:
             return shard.evolve(rows, event)
 

@@ -8,8 +8,9 @@ from stillhouse import cost
 from stillhouse.entities import Action, Constraint, DistillationMetric, Verdict, VerdictKind
 from stillhouse.limits import NAMES, in_words, limit, measured, missed, standard_error
 from stillhouse.offers import counter_offers, infeasible
-from stillhouse.outlook import ACCEPT, Outlook, PlanInput, believe, look, repeat, trials_of
+from stillhouse.outlook import Outlook, PlanInput, accepted, believe, look, repeat, trials_of
 
+PATIENCE = 0.8  # of the best chance: with less of it, the last student is not trained longer
 SURPRISE = 1.25  # measured over predicted latency that is worth a word
 
 
@@ -17,7 +18,9 @@ def judge(given: PlanInput) -> Verdict:
     """The verdict on the last of `given.reports`, which is of round `given.round`."""
     outlook = look(believe(given), given.spec)
     report = given.reports[-1]
-    if not missed(given.spec, outlook.floor, report) and _belief_in(outlook, report) >= ACCEPT:
+    at = outlook.belief.students.index(report.student)
+    believed = accepted(given.spec, outlook.accurate[at], outlook.in_time[at])
+    if believed and not missed(given.spec, outlook.floor, report):
         return _met(outlook, report)
     return infeasible(outlook) or _best_effort(outlook) or _adjust(outlook, report)
 
@@ -57,7 +60,10 @@ def _adjust(outlook: Outlook, report: DistillationMetric) -> Verdict:
             missed_by_noise = _misses(outlook, report)
             why = f"{missed_by_noise} by no more than noise explains: measure once more. {found}"
         case Action.TRAIN:
-            why = f"Missed the accuracy by less than its standard error: train longer. {found}"
+            how = "by less than its standard error: train longer"
+            if missed(outlook.spec, outlook.floor, report) == (Constraint.TRAINING_MEMORY,):
+                how = "at training: train fewer blocks"
+            why = f"{_misses(outlook, report)} {how}. {found}"
         case _:
             why = f"{_misses(outlook, report)}: try another student. {found}"
     return Verdict(kind=VerdictKind.ADJUST, why=why, student=report.student, next_action=action)
@@ -66,7 +72,14 @@ def _adjust(outlook: Outlook, report: DistillationMetric) -> Verdict:
 def _next_action(outlook: Outlook) -> Action | None:
     """Repeat the last student while that can help, else another; None if no other is left."""
     given = outlook.belief.given
-    again = repeat(given.spec, outlook.floor, trials_of(given, given.reports[-1].student))
+    last = given.reports[-1].student
+    again = repeat(given.spec, outlook.floor, trials_of(given, last))
+    here = outlook.belief.students.index(last)
+    if again and not outlook.fits[here]:
+        again = None  # not even its least training fits
+    best = outlook.chance[outlook.open].max(initial=0.0)
+    if again is Action.TRAIN and outlook.chance[here] < PATIENCE * best:
+        return Action.DELIVER
     return again or (Action.DELIVER if outlook.open.any() else None)
 
 
@@ -100,7 +113,7 @@ def _measurements(outlook: Outlook, report: DistillationMetric) -> str:
         if value is not None and allowed < float("inf"):
             words.append(f"{NAMES[name]} {in_words(name, value)} of {in_words(name, allowed)}")
     upto = (*given.inherited, *given.reports[: given.reports.index(report) + 1])
-    ratio = cost.measured_over_predicted(given.table, given.probes, upto)
+    ratio = cost.measured_over_predicted(outlook.belief.family, given.probes, upto)
     if given.probes and not 1 / SURPRISE < ratio < SURPRISE:
         words.append(f"{ratio:.2g} times the predicted latency")
     return ", ".join(words)

@@ -17,6 +17,7 @@ from cluster.store import Store
 from serve_app.app import create_app
 from stillhouse.brief import compress_order, plan_input
 from stillhouse.commands import Announce, Compressed, Decided, Planned
+from stillhouse.compress.container import Family
 from stillhouse.compress.pack import Pack, build_pack
 from stillhouse.decisions import Answer, Effect, Request
 from stillhouse.entities import SYSTEM, Principal, Role
@@ -48,6 +49,7 @@ class Plant(LocalBackend):
         self.chunk_url = url
         self.signer = KEYS
         self._packs: dict[str, Pack] = {}
+        self._families: dict[str, Family] = {}
         authorities = (url.removeprefix("http://"),)
         api = create_app(self, self.find, authorities, open_enrolment=True)
         chunks = Gate(chunk_app(self.open_chunk), self.find, authorities)
@@ -57,10 +59,11 @@ class Plant(LocalBackend):
 
         self.app = app
 
-    def announce(self, name: str) -> None:
+    def announce(self, name: str, family: Family | None = None, version: int = 1) -> None:
         """The tiny central model with its family, as if its registration had just ended."""
-        family = tiny.family()
-        spec = tiny.SPEC.model_copy(update={"files": dict.fromkeys(FILES, "d" * 64)})
+        family = family or tiny.family()
+        self._families[family.digest] = family
+        spec = tiny.SPEC.model_copy(update={"files": dict.fromkeys(FILES, str(version) * 64)})
         measured = Measured(
             accuracy=tiny.REGISTERED[0],
             accuracy_se=tiny.REGISTERED[1],
@@ -70,11 +73,11 @@ class Plant(LocalBackend):
         )
         self._do(self.store, OWNER, StartUpload(name, spec))
         for file in FILES:
-            self._do(self.store, OWNER, CompleteFile(name, 1, file, "d" * 64))
-        self._do(self.store, SYSTEM, Evaluated(name, 1, 1, measured))
-        version = self.store.rows([version_key(name, 1)])[version_key(name, 1)]
-        model = announcement(version, measured, family)
-        self._do(self.store, SYSTEM, FamilyBuilt(name, 1, 1, model, family.table))
+            self._do(self.store, OWNER, CompleteFile(name, version, file, str(version) * 64))
+        self._do(self.store, SYSTEM, Evaluated(name, version, 1, measured))
+        key = version_key(name, version)
+        model = announcement(self.store.rows([key])[key], measured, family)
+        self._do(self.store, SYSTEM, FamilyBuilt(name, version, 1, model, family.table))
         self._do(self.shard, SYSTEM, Announce(name, model))
 
     def job(self, id: str) -> DistillationJobRow:
@@ -118,14 +121,20 @@ class Plant(LocalBackend):
         self._apply(store, Request(repr(command), "digest", who, command))
 
     def _result(self, effect: Effect) -> Planned | Decided | Compressed:
-        job, owner, held, previous = order(self.shard, effect.job_id)
-        place, table = (effect.job_id, effect.node, effect.attempt), tiny.family().table
+        read = order(self.shard, effect.job_id)
+        job, owner, held, previous, prior, held_before = read
+        place, known = (effect.job_id, effect.node, effect.attempt), (prior, held_before)
+        assert job.model is not None
+        family = self._families[job.model.family_digest]
         if effect.kind == Kind.PLAN:
-            return Planned(*place, plan(plan_input(job, owner, held, table, job.round + 1)))
+            given = plan_input(job, owner, held, family.table, job.round + 1, *known)
+            return Planned(*place, plan(given))
         if effect.kind == Kind.DECIDE:
-            return Decided(*place, judge(plan_input(job, owner, held, table, job.round)))
+            return Decided(
+                *place, judge(plan_input(job, owner, held, family.table, job.round, *known))
+            )
         asked = compress_order(job, owner, held, job.graph[effect.node], previous)
-        pack = build_pack(tiny.family(), missing(asked))
+        pack = build_pack(family, missing(asked), self._families)
         row = make_delivery(asked, pack, self.signer, self.chunk_url, time.time(), os.urandom)
         self._packs[row.id] = pack
         return Compressed(*place, row)

@@ -11,6 +11,7 @@ from math import exp, sqrt
 import numpy as np
 
 from stillhouse.entities import (
+    TRAINABLE,
     Action,
     DistillationMetric,
     FamilyTable,
@@ -46,7 +47,10 @@ def facts(student: Student) -> StudentFacts:
         wire_bytes=int(size),
         storage_bytes=int(size),
         memory_bytes=int(size + 12_000 * student.width + 2400),
-        training_memory_bytes=int(12 * parameters + 900_000 * student.width),
+        training_memory_bytes=tuple(
+            int(parameters * (4 + 8 * share) + 900_000 * student.width * (0.3 + 0.7 * share))
+            for share in TRAINABLE
+        ),
         layers=4 + 2 * first + 2 * second,
         macs=int(macs),
     )
@@ -71,7 +75,7 @@ def family(
         family_digest="0" * 64,
         registered_accuracy=REGISTERED,
         registered_accuracy_se=0.02,
-        classes=7,
+        outputs=7,
         rows=tuple(facts(student) for student in students),
         probes=tuple(Student(width=w, depths=(a, b), bits=32) for w, a, b in corners),
     )

@@ -12,6 +12,13 @@ from stillhouse import cost
 from stillhouse.entities import DistillationMetric, ProbeResult, Student
 from stillhouse.limits import standard_error
 
+BOTH = {id(table): cost.Family.of(table) for table in (FAMILY, LARGE_FAMILY)}
+
+
+def of(table):
+    return BOTH[id(table)]
+
+
 SMALL = Student(width=0.25, depths=(1, 1), bits=8)
 LARGE = Student(width=1.0, depths=(3, 3), bits=8)
 
@@ -37,28 +44,28 @@ def truth_of(shape: tuple[float, float, float]) -> np.ndarray:
 
 
 def at(student: Student, values: np.ndarray) -> float:
-    return float(values[cost.positions(FAMILY, [student])[0]])
+    return float(values[of(FAMILY).at([student])[0]])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_four_probes_tell_all_latencies_wherever_the_time_goes(shape):
     truth = truth_of(shape)
-    error = np.abs(cost.shape_ms(LARGE_FAMILY, probes_of(truth)) / truth - 1)
+    error = np.abs(cost.shape_ms(of(LARGE_FAMILY), probes_of(truth)) / truth - 1)
     assert error.mean() < 0.02
     assert error.max() < 0.05
 
 
 @given(slowness=st.floats(0.1, 1000))
 def test_one_probe_teaches_the_slowness_alone(slowness):
-    host = cost.shape_ms(LARGE_FAMILY, ())
-    fitted = cost.shape_ms(LARGE_FAMILY, probes_of(host * slowness)[:1])
+    host = cost.shape_ms(of(LARGE_FAMILY), ())
+    fitted = cost.shape_ms(of(LARGE_FAMILY), probes_of(host * slowness)[:1])
     np.testing.assert_allclose(fitted, host * slowness)
 
 
 def test_without_probes_the_first_report_tells_how_slow_the_device_is():
     device = Device(slowness=150)
     report = device.report(FAMILY, SMALL, 1)
-    before, after = cost.latency(FAMILY, (), ()), cost.latency(FAMILY, (), (report,))
+    before, after = cost.latency(of(FAMILY), (), ()), cost.latency(of(FAMILY), (), (report,))
     assert at(SMALL, before.sd) > 2
     expected = log(device.latency_ms(FAMILY.facts(LARGE), 8, 2))
     assert abs(at(LARGE, after.mean) - expected) < 2 * at(LARGE, after.sd)
@@ -67,9 +74,9 @@ def test_without_probes_the_first_report_tells_how_slow_the_device_is():
 def test_the_gain_of_quantised_weights_is_the_prior_until_it_is_measured():
     device = Device(int8_gain=2.0)
     probes = device.probe(FAMILY)
-    fp32 = log(at(SMALL, cost.shape_ms(FAMILY, probes)))
-    before = cost.latency(FAMILY, probes, ())
-    after = cost.latency(FAMILY, probes, (device.report(FAMILY, SMALL, 1),))
+    fp32 = log(at(SMALL, cost.shape_ms(of(FAMILY), probes)))
+    before = cost.latency(of(FAMILY), probes, ())
+    after = cost.latency(of(FAMILY), probes, (device.report(FAMILY, SMALL, 1),))
     assert at(SMALL, before.mean) - fp32 == pytest.approx(-0.25)
     assert at(LARGE, after.mean) - at(LARGE, before.mean) > 0.7
     assert at(LARGE, after.sd) < at(LARGE, before.sd)
@@ -79,9 +86,9 @@ def test_a_slow_int8_path_says_little_of_fp32():
     device = Device(int8_gain=2.0)
     probes = device.probe(LARGE_FAMILY)
     report = device.report(LARGE_FAMILY, SMALL, 1)
-    fp32 = cost.positions(LARGE_FAMILY, [SMALL.model_copy(update={"bits": 32})])[0]
-    before = cost.latency(LARGE_FAMILY, probes, ())
-    after = cost.latency(LARGE_FAMILY, probes, (report,))
+    fp32 = of(LARGE_FAMILY).at([SMALL.model_copy(update={"bits": 32})])[0]
+    before = cost.latency(of(LARGE_FAMILY), probes, ())
+    after = cost.latency(of(LARGE_FAMILY), probes, (report,))
     assert after.mean[fp32] - before.mean[fp32] < 0.3
 
 
@@ -91,7 +98,7 @@ def test_latency_is_as_uncertain_as_it_says():
         device = Device(slowness=10, int8_gain=0.75, seed=seed)
         one, other = np.random.default_rng(seed).integers(len(FAMILY.rows), size=2)
         seen = device.report(FAMILY, FAMILY.rows[one].student, 1)
-        posterior = cost.latency(FAMILY, device.probe(FAMILY), (seen,))
+        posterior = cost.latency(of(FAMILY), device.probe(FAMILY), (seen,))
         row = FAMILY.rows[other]
         measured = log(device.latency_ms(row, row.student.bits, 2))
         scores.append((measured - posterior.mean[other]) / posterior.sd[other])
@@ -101,7 +108,7 @@ def test_latency_is_as_uncertain_as_it_says():
 
 def test_a_report_moves_the_accuracy_of_all_students_of_that_person():
     report = Device(offset=-0.1).report(FAMILY, SMALL, 1)
-    before, after = cost.accuracy(FAMILY, ()), cost.accuracy(FAMILY, (report,))
+    before, after = cost.accuracy(of(FAMILY), ()), cost.accuracy(of(FAMILY), (report,))
     assert at(LARGE, after.mean) < at(LARGE, before.mean) - 0.03
     assert np.all(after.sd < before.sd)
     assert np.argmax(after.mean) == np.argmax(before.mean)
@@ -110,7 +117,7 @@ def test_a_report_moves_the_accuracy_of_all_students_of_that_person():
 def test_the_same_measurement_again_is_no_news():
     report = Device().report(FAMILY, SMALL, 1)
     again = report.model_copy(update={"round": 2})
-    once, twice = cost.accuracy(FAMILY, (report,)), cost.accuracy(FAMILY, (report, again))
+    once, twice = cost.accuracy(of(FAMILY), (report,)), cost.accuracy(of(FAMILY), (report, again))
     np.testing.assert_array_equal(once.sd, twice.sd)
 
 
@@ -126,16 +133,16 @@ def test_a_perfect_score_is_not_certain():
 def test_measured_over_predicted_is_the_surprise_of_the_last_report():
     device = Device(int8_gain=2.0)
     reports: tuple[DistillationMetric, ...] = (device.report(FAMILY, SMALL, 1),)
-    first = cost.measured_over_predicted(FAMILY, device.probe(FAMILY), reports)
+    first = cost.measured_over_predicted(of(FAMILY), device.probe(FAMILY), reports)
     reports = (*reports, device.report(FAMILY, LARGE, 2))
-    second = cost.measured_over_predicted(FAMILY, device.probe(FAMILY), reports)
+    second = cost.measured_over_predicted(of(FAMILY), device.probe(FAMILY), reports)
     assert first == pytest.approx(2 / exp(-0.25), rel=0.15)
     assert second < 1.5
 
 
 def test_a_student_that_the_family_lacks_is_an_error():
     with pytest.raises(KeyError):
-        cost.positions(FAMILY, [Student(width=0.3, depths=(1, 1), bits=8)])
+        of(FAMILY).at([Student(width=0.3, depths=(1, 1), bits=8)])
 
 
 @given(st.floats(-3, 3), st.floats(0.01, 0.99))

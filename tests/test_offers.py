@@ -7,7 +7,7 @@ from simulated import FAMILY, Device, live, random_case, spec_of
 
 from stillhouse.entities import Constraint, Plan, ProfileSpec, Verdict, VerdictKind
 from stillhouse.limits import NAMES, SIZES, in_words, limit, with_limits
-from stillhouse.offers import OFFER, OFFER_SLACK, WORTH_OFFERING
+from stillhouse.offers import OFFER
 from stillhouse.planner import PlanInput, plan
 
 SMALLEST = min(FAMILY.rows, key=lambda row: row.storage_bytes)
@@ -26,21 +26,23 @@ def test_a_size_below_that_of_every_student_binds_before_any_round(constraint):
     verdict = refused(spec_of(**{constraint.value: 1500}))
     assert verdict.binding_constraint is constraint
     assert "1.5 kB" in verdict.why
-    alone, *pair = verdict.counter_offers
-    assert set(alone.limits) == {constraint}
-    assert all(alone.chance < OFFER <= offer.chance for offer in pair)
+    (offer,) = verdict.counter_offers
+    assert set(offer.limits) == {constraint, Constraint.ACCURACY}  # nothing of it is known yet
+    assert offer.chance >= OFFER
 
 
 def test_two_sizes_too_small_are_offered_together():
     verdict = refused(spec_of(storage_bytes=1000, memory_bytes=1000))
     assert verdict.binding_constraint in SIZES
     (offer,) = verdict.counter_offers
-    assert set(offer.limits) == {Constraint.STORAGE, Constraint.MEMORY}
+    assert set(offer.limits) == {Constraint.STORAGE, Constraint.MEMORY, Constraint.ACCURACY}
     assert offer.limits[Constraint.STORAGE] >= SMALLEST.storage_bytes
     assert offer.limits[Constraint.MEMORY] >= SMALLEST.memory_bytes
-    assert offer.chance > WORTH_OFFERING  # of this person's accuracy nothing is known yet
-    words = " and ".join(f"{NAMES[c]} {in_words(c, value)}" for c, value in offer.limits.items())
-    assert f"With {words} allowed, {offer.student} would do" in verdict.why
+    assert offer.chance >= OFFER
+    assert f"allowed, {offer.student} would do (chance {offer.chance:.0%})" in verdict.why
+    for constraint in (Constraint.STORAGE, Constraint.MEMORY):
+        words = f"{NAMES[constraint]} {in_words(constraint, offer.limits[constraint])}"
+        assert words in verdict.why
     assert "storage is limited to 1 kB" in verdict.why
     assert "memory is limited to 1 kB" in verdict.why
 
@@ -68,7 +70,7 @@ def test_the_impossible_watch_is_shown_after_one_round_with_a_latency_that_would
     assert story.end.binding_constraint is Constraint.LATENCY
     (offer,) = story.end.counter_offers
     assert set(offer.limits) == {Constraint.LATENCY}
-    assert 23 < offer.limits[Constraint.LATENCY] < 28
+    assert 23 < offer.limits[Constraint.LATENCY] < 30
     assert offer.chance >= 0.9
 
 
@@ -110,8 +112,6 @@ def test_under_a_counter_offer_there_is_a_plan_with_its_student_and_chance(seed,
         assert isinstance(made, Plan)
         assert made.student == offer.student
         assert made.chance == offer.chance
-        assert offer.chance > WORTH_OFFERING - OFFER_SLACK - 0.02
-    *alone, last = story.end.counter_offers or (None,)
-    if last is not None and len(last.limits) == 2:
-        assert all(len(offer.limits) == 1 and offer.chance < last.chance for offer in alone)
-        assert all(offer.chance < OFFER for offer in alone)
+        assert offer.chance >= OFFER
+    counts = {len(offer.limits) for offer in story.end.counter_offers}
+    assert counts in (set(), {1}) or len(story.end.counter_offers) == 1

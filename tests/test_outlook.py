@@ -5,7 +5,7 @@ import pytest
 from simulated import FAMILY, LARGE_FAMILY, Device, spec_of
 
 from stillhouse.chunks import chunks_for
-from stillhouse.cost import positions
+from stillhouse.cost import Family
 from stillhouse.entities import Action, Constraint, DistillationMetric, FamilyTable, Student
 from stillhouse.outlook import Outlook, PlanInput, believe, look, repeat
 
@@ -32,7 +32,7 @@ def outlook(
 
 
 def at(table: FamilyTable, **student) -> int:
-    return positions(table, [MIDDLE.model_copy(update=student)])[0]
+    return Family.of(table).at([MIDDLE.model_copy(update=student)])[0]
 
 
 def test_a_student_much_too_slow_rules_out_the_larger_ones_on_the_same_path():
@@ -79,7 +79,9 @@ def test_equal_chances_go_to_the_student_that_needs_the_fewest_new_bytes():
     held = chunks_for(FAMILY, MIDDLE, 0)
     again = outlook(held=held, max_accuracy_drop=0.9)
     assert again.belief.students[again.choice()].within(MIDDLE)
-    assert again.belief.students[again.choice()].bits == 8
+    assert again.belief.new_bytes()(again.choice()) == 0
+    larger = at(FAMILY, width=1.0)
+    assert 0 < again.belief.new_bytes()(larger) < FAMILY.rows[larger].wire_bytes
 
 
 def test_a_chosen_student_is_open_and_within_a_tie_of_the_best():

@@ -8,11 +8,12 @@ from simulated import FAMILY, LARGE_FAMILY, Device, live, random_case, spec_of
 from stillhouse.chunks import chunks_for
 from stillhouse.entities import Action, Constraint, Plan, Student, Verdict, VerdictKind
 from stillhouse.limits import SIZES
-from stillhouse.planner import STEPS, PlanInput, plan
+from stillhouse.planner import PlanInput, plan
 
 DEVICE = Device(slowness=12)
 WATCH = spec_of(storage_bytes=40_000, memory_bytes=64_000, latency_p95_ms=3)
 START = PlanInput(spec=WATCH, table=FAMILY, probes=DEVICE.probe(FAMILY), public_windows=250)
+STEPS = FAMILY.training.steps
 CASES = st.integers(0, 10_000)
 
 
@@ -56,7 +57,7 @@ def test_every_plan_fits_and_carries_all_its_chunks(seed):
         row = FAMILY.facts(made.student)
         assert row.storage_bytes <= spec.storage_bytes
         assert row.memory_bytes <= spec.memory_bytes
-        assert made.chunks == chunks_for(FAMILY, made.student, 0)
+        assert made.chunks[-1].student == made.student
 
 
 @settings(max_examples=30, deadline=None)
@@ -115,7 +116,7 @@ def test_seeds_differ_by_round_and_by_job_alone():
 def test_training_memory_rules_out_students_where_the_profile_has_it():
     limited = WATCH.model_copy(update={"training_memory_bytes": 300_000})
     made = planned(START.model_copy(update={"spec": limited}))
-    assert FAMILY.facts(made.student).training_memory_bytes <= 300_000
+    assert FAMILY.facts(made.student).training_memory_bytes[0] <= 300_000
 
 
 def test_a_slow_int8_path_gets_a_smaller_student_in_round_two_and_ends_met():
@@ -159,3 +160,38 @@ def test_a_device_whose_int8_path_is_slow_gets_a_student_that_is_not_quantised()
     story = live(LARGE_FAMILY, spec, device)
     assert story.plans[0].student.bits < 32  # float32 probes do not show it
     assert (story.end.kind, story.end.student.bits) == (VerdictKind.MET, 32)
+
+
+def test_as_many_blocks_train_as_the_training_memory_allows():
+    def share(allowed: int | None) -> float:
+        spec = WATCH.model_copy(update={"training_memory_bytes": allowed})
+        made = planned(START.model_copy(update={"spec": spec}))
+        assert allowed is None or FAMILY.facts(made.student).training_memory_bytes[0] <= allowed
+        return made.training.trainable
+
+    shares = [share(allowed) for allowed in (250_000, 400_000, None)]
+    assert shares == sorted(shares)
+    assert shares[0] < 1 == shares[-1]
+
+
+def test_a_student_trains_as_its_owner_says():
+    owners = FAMILY.training.model_copy(
+        update={"steps": 100, "learning_rate": 0.003, "optimiser": "adamw", "standardise": True}
+    )
+    table = FAMILY.model_copy(update={"training": owners})
+    training = planned(START.model_copy(update={"table": table})).training
+    assert training.model_dump(include=set(type(owners).model_fields)) == owners.model_dump()
+
+
+def test_a_near_miss_is_taught_with_more_behaviour_where_there_is_more():
+    plenty = START.model_copy(update={"public_windows": 5000})
+    first = planned(plenty)
+    report = DEVICE.report(FAMILY, first.student, 1).model_copy(update={"accuracy": 0.89})
+    near = plenty.model_copy(
+        update={"reports": (report,), "held": first.chunks, "round": 2, "next_action": Action.TRAIN}
+    )
+    made = planned(near)
+    assert made.action is Action.DELIVER
+    assert made.student == first.student
+    assert len(made.chunks) > len(first.chunks)
+    assert set(first.chunks) < set(made.chunks)

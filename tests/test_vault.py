@@ -51,7 +51,7 @@ TABLE = FamilyTable(
     family_digest="b" * 64,
     registered_accuracy=0.9,
     registered_accuracy_se=0.02,
-    classes=2,
+    outputs=2,
     rows=(),
     probes=(),
 )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import FAMILY, REGISTERED, Device, Story, live, random_case, spec_of, truly_meets
 
-from stillhouse.entities import Action, Plan, VerdictKind
+from stillhouse.entities import TRAINABLE, Action, Plan, VerdictKind
 from stillhouse.limits import accuracy_floor, missed
 from stillhouse.planner import PlanInput, plan
 from stillhouse.verdict import judge
@@ -139,4 +139,57 @@ def test_over_many_devices_the_loop_is_short_and_mostly_right(same_windows):
     assert counts["success"] > 0.88 * counts["possible"]
     assert counts["false accept"] < 0.15 * counts["met"]
     assert counts["false infeasible"] < 0.03 * counts["possible"]
-    assert rounds < 1.6 * counts["met"]
+    assert rounds < 1.7 * counts["met"]
+
+
+def test_the_strict_dial_accepts_only_what_is_all_but_certain():
+    likely = after(0.93)
+    strict = likely.spec.model_copy(update={"strict": True})
+    assert judge(likely).kind is VerdictKind.MET
+    assert judge(likely.model_copy(update={"spec": strict})).kind is VerdictKind.ADJUST
+    certain = after(0.985, samples=2000, accuracy_se=0.003)
+    assert judge(certain.model_copy(update={"spec": strict})).kind is VerdictKind.MET
+
+
+def test_the_strict_dial_trades_success_for_fewer_false_accepts():
+    def lives(strict: bool) -> tuple[int, int]:
+        met = false = 0
+        for seed in range(100):
+            device, spec = random_case(seed)
+            device = replace(device, same_windows=0.6)
+            story = live(FAMILY, spec.model_copy(update={"strict": strict}), device)
+            if story.end.kind is VerdictKind.MET and story.end.student is not None:
+                met += 1
+                false += not truly_meets(spec, device, FAMILY.facts(story.end.student))
+        return met, false
+
+    (met, false), (strict_met, strict_false) = lives(False), lives(True)
+    assert strict_met < met
+    assert strict_false < false
+
+
+def test_a_student_that_is_trained_longer_must_still_be_about_the_likeliest():
+    near = judge(after(0.889))
+    assert near.next_action is Action.TRAIN
+    farther = judge(after(0.878))
+    assert farther.next_action is Action.DELIVER
+
+
+def test_training_that_took_too_much_memory_is_done_again_with_fewer_blocks():
+    limited = START.spec.model_copy(update={"training_memory_bytes": 500_000})
+    first = plan(START.model_copy(update={"spec": limited}))
+    assert isinstance(first, Plan)
+    facts = FAMILY.facts(first.student)
+    share = TRAINABLE.index(first.training.trainable)
+    assert facts.training_memory_bytes[share] <= 500_000
+    assert share > 0
+    report = DEVICE.report(FAMILY, first.student, 1).model_copy(
+        update={"accuracy": 0.97, "training_memory_bytes": 510_000}
+    )
+    held = START.model_copy(update={"spec": limited, "reports": (report,), "held": first.chunks})
+    verdict = judge(held)
+    assert verdict.next_action is Action.TRAIN
+    again = plan(held.model_copy(update={"round": 2, "next_action": Action.TRAIN}))
+    assert isinstance(again, Plan)
+    assert again.student == first.student
+    assert again.training.trainable < first.training.trainable

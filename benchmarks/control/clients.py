@@ -79,7 +79,7 @@ def place(folder: Path, shard: int) -> Path:
 
 
 def identity(shard: int) -> JournalIdentity:
-    return JournalIdentity("bench", f"shard-{shard}", SHARDS, 3)
+    return JournalIdentity("bench", f"shard-{shard}", SHARDS)
 
 
 def fill(folder: Path, shard: int, *, first: int, last: int) -> None:

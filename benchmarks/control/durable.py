@@ -37,7 +37,7 @@ BATCH = 100  # transitions in one call
 SLOW_SYNC_S = 0.005
 CALLERS = 2  # what one decides, while the other's commit waits for the disk
 RULES: Any = shard
-IDENTITY = JournalIdentity("bench", "shard-0", 1, 3)
+IDENTITY = JournalIdentity("bench", "shard-0", 1)
 
 
 class Shard:

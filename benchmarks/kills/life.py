@@ -30,7 +30,7 @@ from stillhouse.decisions import Answer, Effect, Overlay, Request
 from stillhouse.errors import StillhouseError
 
 RULES: Any = shard
-IDENTITY = JournalIdentity("kills", "shard-0", 1, 3)
+IDENTITY = JournalIdentity("kills", "shard-0", 1)
 CLIENTS = tuple(Client.numbered(number) for number in range(12))
 DEVICES, EFFECTS = 3, 2  # threads
 IN_FLIGHT = 6  # fewer than there are clients: some wait for their turn

@@ -28,7 +28,6 @@ from stillhouse.ids import derived_id, principal_id, shard_of
 from stillhouse.rows import DeliveryRow, KeyPair
 
 SHARDS = 2
-SCHEMA = 3
 BEGIN = 1_000_000.0  # seconds since the epoch
 METRIC = makers.metric(1)
 OPERATOR = Principal(id="opr-00000001-0000000000000001", role=Role.OPERATOR)
@@ -44,7 +43,7 @@ def profile_id(client_id: str) -> str:
 
 
 def identity(index: int) -> JournalIdentity:
-    return JournalIdentity("simulated", f"shard-{index}", SHARDS, SCHEMA)
+    return JournalIdentity("simulated", f"shard-{index}", SHARDS)
 
 
 def chance(seed: int, *of: object) -> int:

@@ -18,6 +18,7 @@ from stillhouse.errors import Invalid
 from stillhouse.listing import Filters, Position
 
 MANY = 10_000  # events of one story at once
+SCHEMA = 4  # of journals as this version writes them: tables, events and rows; it has no other place
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class JournalIdentity:
     cluster_id: str
     publisher: str  # "shard-0", "vault"
     shards: int
-    schema: int
+    schema: int = SCHEMA
 
 
 class StoredEvent(NamedTuple):

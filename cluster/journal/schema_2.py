@@ -1,22 +1,26 @@
-"""Events as journals of schema 2 hold them, read as the present rules know them.
+"""Events as journals of schema 2 hold them, read as schema 3 knew them, and so on.
 
 A move's `lease_until` is its `until` now. That a chunk was acknowledged, its transfer's move in the
-same commit says too. An installation belongs to its job's story.
+same commit says too. An installation belongs to its job's story. What schema 3 wrote is read as
+well: the archive of its journal may be older than the journal.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import apsw
+
+from cluster.journal import schema_3
+from cluster.journal.contract import StreamEvent
 from stillhouse.codec import Codec
 from stillhouse.rows import Rows
 
-SCHEMA = 2
 Fields = dict[str, Any]
 
 
 def moved(fields: Fields, _: Rows) -> Fields:
-    until = fields.pop("lease_until", None)
+    until = fields.pop("lease_until", fields.get("until"))
     return {**fields, "until": until}
 
 
@@ -35,11 +39,25 @@ CHANGED: Mapping[str, Callable[[Fields, Rows], Fields | None]] = {
 }
 
 
+def events(source: apsw.Connection) -> Iterator[StreamEvent]:
+    """The journal's own, oldest first, each a row."""
+    rows: Any = source.execute("SELECT sequence, stream, at, data FROM events ORDER BY sequence")
+    return (StreamEvent(*row) for row in rows)
+
+
+def left_out(after: StreamEvent) -> bool:
+    """Whether schema 3 may have left out the event before this one: a chunk's acknowledgement."""
+    name, _, body = after.data.partition(b" ")
+    return name == b"JobMoved" and b'"cause":"acknowledged"' in body
+
+
 def read(data: bytes, rows: Rows, events: Codec) -> Any | None:
     """The event as it is written today; None if another one says it. `rows` are those before it."""
     name, _, body = data.partition(b" ")
     change = CHANGED.get(name.decode())
     if change is None:
-        return events.decode(data)
+        return schema_3.read(data, events)
     fields = change(json.loads(body), rows)
-    return None if fields is None else events.decode(name + b" " + json.dumps(fields).encode())
+    if fields is None:
+        return None
+    return schema_3.read(name + b" " + json.dumps(fields).encode(), events)

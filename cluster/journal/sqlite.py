@@ -23,7 +23,7 @@ from cluster.journal.contract import (
     StreamEvent,
     check_identity,
 )
-from cluster.journal.tables import RUNS, SCHEMA, behind, unpacked, write
+from cluster.journal.tables import RUNS, TABLES, behind, unpacked, write
 from cluster.private_files import make_folder, sync_folder
 from stillhouse.decisions import Deadline, Effect, Ready
 from stillhouse.errors import Conflict, Fenced, JournalMissing, JournalUnavailable
@@ -44,7 +44,7 @@ def initialise(path: Path, identity: JournalIdentity) -> None:
         connection.execute("BEGIN IMMEDIATE")
         if connection.table_exists(None, "journal"):
             raise Conflict(f"there is a journal at {path}")
-        connection.execute(SCHEMA)
+        connection.execute(TABLES)
         connection.execute(
             "INSERT INTO journal VALUES (1, ?, ?, ?, ?, 0)",
             (identity.cluster_id, identity.publisher, identity.shards, identity.schema),

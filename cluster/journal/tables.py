@@ -20,7 +20,7 @@ from stillhouse.listing import Listing
 
 RUNS = f"state = '{JobState.RUNNING}'"
 
-SCHEMA = f"""
+TABLES = f"""
 CREATE TABLE journal(
   one INTEGER PRIMARY KEY CHECK (one = 1),
   cluster_id TEXT NOT NULL, publisher TEXT NOT NULL, shards INTEGER NOT NULL,

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from stillhouse.compress.arch import Network, build
+from stillhouse.compress.arch import build
 from stillhouse.compress.recordings import Recordings
+from stillhouse.compress.residual import ResNet
 from stillhouse.compress.sampler import WindowSampler
 from stillhouse.entities import ArchitectureSpec, Preprocessing
 
@@ -25,11 +26,12 @@ def train_central(
     seed: int,
     progress: Callable[[float], None] = lambda _: None,
     epochs: int = EPOCHS,
-) -> Network:
+) -> ResNet:
     """The trained model, ready to evaluate; the caller's random state is left as it was."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         model = build(architecture)
+        assert isinstance(model, ResNet)  # noqa: S101  an encoder is not trained here
         model.dropout.p = DROPOUT
         sampler = WindowSampler(recordings, pre, np.random.default_rng(seed), pre.rotation_sd_rad)
         steps = epochs * (len(recordings.windows(pre)[1]) // BATCH)

@@ -14,10 +14,9 @@ from edge_sim.wrist.central import EPOCHS, train_central
 from stillhouse import compress
 from stillhouse.compress.arch import build, load_weights, to_safetensors
 from stillhouse.compress.measure import Score, evaluate
-from stillhouse.compress.nested import FamilyRecipe
 from stillhouse.compress.recordings import Recordings
 from stillhouse.compress.windows import PublicWindows
-from stillhouse.entities import ArchitectureSpec, Preprocessing, VectorAxes, digest_of
+from stillhouse.entities import ArchitectureSpec, FamilyRecipe, Preprocessing, VectorAxes, digest_of
 
 ARCHITECTURE = ArchitectureSpec(
     id="resnet1d",

@@ -5,7 +5,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 target missed, 4 refused, 5 unreachable.
 
 import typer
 
-from stillhouse.cli import dead_letters, doctor, edge, jobs, models, profiles
+from stillhouse.cli import dead_letters, doctor, edge, jobs, models, profiles, texts
 from stillhouse.cli.verbs import Verbs
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ def stillhouse() -> None:
     """Fits one large model to every device of a fleet."""
 
 
+models.app.command("from-huggingface")(texts.from_huggingface)
 app.add_typer(models.app, name="models")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(jobs.app, name="jobs")

@@ -16,6 +16,7 @@ from stillhouse.entities import (
     Role,
     VerdictKind,
 )
+from stillhouse.estimates import Interval, Preview
 from stillhouse.wire.messages import GraphNode, JobList, JobStatus
 
 app = typer.Typer(no_args_is_help=True, help="Distillation jobs.")
@@ -39,6 +40,22 @@ def submit(
             client.enrol(), central_model, profile_id, priority=priority, deadline_s=deadline_s
         )
     tell(job) if json else out.print(line(job), highlight=False)
+
+
+@app.command()
+def plan(
+    central_model: Annotated[str, typer.Argument(metavar="NAME[@VERSION|@ALIAS]")],
+    profile_id: str,
+    url: Url = URL,
+    keys: Keys = None,
+    json: Json = False,
+) -> None:
+    """What a job would begin with: nothing is created; exit code 3 if it is infeasible."""
+    with asking(url, keys, Role.CLIENT) as client:
+        found = client.plan_job(client.enrol(), central_model, profile_id)
+    tell(found) if json else show_preview(found)
+    if found.verdict is not None:
+        raise typer.Exit(MISSED)
 
 
 @app.command("list")
@@ -155,6 +172,34 @@ def show_list(found: JobList) -> None:
     out.print(table)
     if found.next_cursor:
         out.print(f"more: --cursor {found.next_cursor}", highlight=False)
+
+
+def show_preview(found: Preview) -> None:
+    """The plan with its intervals, the trade-offs around it, and what came closest to it."""
+    why = found.verdict or found.plan
+    out.print(f"{found.central_model_version}, latencies by {found.basis}", highlight=False)
+    if why is not None:
+        out.print(why.why, highlight=False, soft_wrap=True)
+    table = Table("student", "accuracy", "p95 ms", "bytes", "chance", title="10 to 90 %")
+    for each in ([found.estimate] if found.estimate else []) + list(found.pareto):
+        mark = "*" if found.estimate and each.student == found.estimate.student else ""
+        table.add_row(
+            f"{each.student}{mark}",
+            span(each.accuracy, ".3f"),
+            span(each.latency_p95_ms, ".3g"),
+            span(each.bytes, ",.0f"),
+            f"{each.chance:.0%}",
+            end_section=each is found.estimate,
+        )
+    out.print(table)
+    counts = ", ".join(f"{count} {reason}" for reason, count in found.rejected.items())
+    out.print(f"not planned: {counts}", highlight=False)
+    for other in found.nearest:
+        out.print(f"  {other.student}: {other.why}", highlight=False, soft_wrap=True)
+
+
+def span(value: Interval, form: str) -> str:
+    return f"{value.expected:{form}} ({value.low:{form}}-{value.high:{form}})"
 
 
 def show(status: JobStatus) -> None:

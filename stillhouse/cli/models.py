@@ -10,9 +10,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from stillhouse.cli.door import URL, Json, Keys, Url, asking, out, reason, tell
+from stillhouse.compress.foreign import foreign
 from stillhouse.entities import CentralModelSpec, Role
 from stillhouse.errors import NotFound
 from stillhouse.sdk import Stillhouse, Version
+from stillhouse.vault import MORE_FILES
 
 app = typer.Typer(no_args_is_help=True, help="Central models.")
 As = Annotated[Role, typer.Option("--as", help="owner: its own models; others: what is available")]
@@ -36,7 +38,8 @@ def add(
     json: Json = False,
 ) -> None:
     """Register a version from FOLDER: model.yaml or model.json (architecture, preprocessing,
-    labels), weights.safetensors, and training, transfer and evaluation as Parquet."""
+    labels), weights.safetensors, transfer and evaluation as Parquet, and training if there is
+    any."""
     spec, files = read(folder)
     with asking(url, keys, Role.OWNER) as owner, Progress(console=out, disable=json) as progress:
         upload = progress.add_task("upload, sealed", total=1.0)
@@ -49,12 +52,21 @@ def add(
 
 
 def read(folder: Path) -> tuple[CentralModelSpec, dict[str, bytes]]:
-    """The spec and the four files; a usage error for what is missing or wrong."""
+    """The spec and the files; a usage error for what is missing, wrong or refused."""
     try:
         spec = CentralModelSpec.model_validate({**document(folder), "files": {}})
-        return spec, {name: (folder / file).read_bytes() for name, file in FILES.items()}
+        there = {
+            name: file
+            for name, file in FILES.items()
+            if name not in MORE_FILES or (folder / file).exists()
+        }
+        files = {name: (folder / file).read_bytes() for name, file in there.items()}
     except (OSError, ValueError, yaml.YAMLError, TypeError) as error:
         raise typer.BadParameter(f"{folder} is no central model: {reason(error)}") from None
+    refused = foreign(files["weights"])
+    if refused is not None:
+        raise typer.BadParameter(f"{folder / FILES['weights']} is {refused}")
+    return spec, files
 
 
 def document(folder: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ Cores = Annotated[int, typer.Option(help="threads for inference")]
 Memory = Annotated[int | None, typer.Option(help="peak at batch 1")]
 Storage = Annotated[int | None, typer.Option()]
 Latency = Annotated[float | None, typer.Option(help="95th percentile at batch 1")]
+Strict = Annotated[bool, typer.Option("--strict", help="accept only what is all but certain")]
 Drop = Annotated[float | None, typer.Option(help="a fraction: 0.03 is three points")]
 
 
@@ -28,6 +29,8 @@ def spec_from(
     storage_bytes: int | None,
     latency_p95_ms: float | None,
     max_accuracy_drop: float | None,
+    *,
+    strict: bool = False,
 ) -> ProfileSpec:
     """From a file, or from options; a usage error that names what is missing or wrong."""
     given = {
@@ -36,6 +39,7 @@ def spec_from(
         "storage_bytes": storage_bytes,
         "latency_p95_ms": latency_p95_ms,
         "max_accuracy_drop": max_accuracy_drop,
+        "strict": strict,
     }
     try:
         if file is not None:
@@ -54,14 +58,14 @@ def set_profile(
     storage_bytes: Storage = None,
     latency_p95_ms: Latency = None,
     max_accuracy_drop: Drop = None,
+    strict: Strict = False,
     url: Url = URL,
     keys: Keys = None,
     json: Json = False,
 ) -> None:
     """Declare a profile, or replace one by a new revision."""
-    spec = spec_from(
-        file, cpu_cores, memory_bytes, storage_bytes, latency_p95_ms, max_accuracy_drop
-    )
+    limits = memory_bytes, storage_bytes, latency_p95_ms, max_accuracy_drop
+    spec = spec_from(file, cpu_cores, *limits, strict=strict)
     with asking(url, keys, Role.CLIENT) as client:
         id = client.enrol()
         if profile_id is None:

@@ -5,66 +5,42 @@ alone, so that a compress task starts fast; `family.py` builds one.
 """
 
 import hashlib
-import itertools
 import json
-import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import safetensors
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 from safetensors.numpy import load, save
 
-from stillhouse.compress.layout import Role, network
+from stillhouse.compress.architectures import block_edges, network
+from stillhouse.compress.layout import Role
 from stillhouse.compress.quantize import (
     FLOAT_BITS,
     Codes,
     Floats,
     decode,
     high_planes,
-    packed_length,
     steps,
 )
 from stillhouse.compress.windows import PublicWindows
 from stillhouse.entities import (
     ArchitectureSpec,
+    Digest,
     Entity,
+    FamilyGrid,
     FamilyTable,
     Fraction,
     Preprocessing,
     Student,
     StudentFacts,
+    TrainingDefaults,
 )
 from stillhouse.errors import Refusal, VerificationFailed
-
-
-class FamilyGrid(Entity):
-    """The points of a family: shares of the channels, depths of each stage, bits of the weights."""
-
-    widths: tuple[float, ...] = (0.25, 0.375, 0.5, 0.75, 1.0)
-    depths: tuple[tuple[int, ...], ...] = ((1, 2, 3), (1, 2, 3))
-    bits: tuple[Literal[4, 8, 32], ...] = (4, 8, 32)
-
-    def students(self) -> tuple[Student, ...]:
-        """Every point, the smallest first; bits vary fastest."""
-        points = itertools.product(self.widths, itertools.product(*self.depths), self.bits)
-        return tuple(Student(width=w, depths=d, bits=b) for w, d, b in points)
-
-    def shapes(self) -> tuple[Student, ...]:
-        """The students of the most bits: one for each shape of network."""
-        return tuple(s for s in self.students() if s.bits == max(self.bits))
-
-    def probes(self) -> tuple[Student, ...]:
-        """The corners that span all latencies: smallest, deep-narrow, shallow-wide, largest."""
-        corners = itertools.product(
-            (min(self.widths), max(self.widths)),
-            (tuple(map(min, self.depths)), tuple(map(max, self.depths))),
-        )
-        return tuple(Student(width=w, depths=d, bits=8) for w, d in corners)
 
 
 class FamilyHeader(Entity):
@@ -76,6 +52,9 @@ class FamilyHeader(Entity):
     registered_accuracy: Fraction
     registered_accuracy_se: Fraction
     rows: tuple[StudentFacts, ...] = Field(default=(), description="in the order of the grid")
+    training: TrainingDefaults = TrainingDefaults()
+    updates: Digest | None = Field(default=None, description="the family that it is an update of")
+    update_share: Fraction = Field(default=1.0, description="bytes of a delta against its chunk")
 
 
 @dataclass(frozen=True)
@@ -84,8 +63,9 @@ class Family:
 
     `codes` uint8 and `scales` float32 by the name of a weight, `vectors` by the name of another
     shared tensor, all of the largest student; `floats` are the weights themselves, if the grid has
-    students that are not quantised; `statistics` by student and name. `logits` float32 [windows,
-    classes] are the central model's on `public`.
+    students that are not quantised; `statistics` by student and name. All of it is what chunks can
+    carry (`slices.rounded`, `quantize.LEVELS`), so that devices compute the same. `logits` float32
+    [windows, outputs] are the central model's on `public`: logits, or features if it embeds.
     """
 
     header: FamilyHeader
@@ -108,9 +88,14 @@ class Family:
             family_digest=self.digest,
             registered_accuracy=header.registered_accuracy,
             registered_accuracy_se=header.registered_accuracy_se,
-            classes=self.logits.shape[1],
+            outputs=self.logits.shape[1],
+            embeds=network(header.architecture).embeds,
             rows=header.rows,
             probes=header.grid.probes(),
+            training=header.training,
+            transfer_input_bytes=self.public.codes[:1].nbytes,
+            updates=header.updates,
+            update_share=header.update_share,
         )
 
     def weights(self, student: Student) -> dict[str, Floats]:
@@ -128,19 +113,6 @@ class Family:
             elif tensor.role is Role.VECTOR:
                 found[name] = self.vectors[name][corner]
         return found
-
-    def stored_bytes(self, student: Student) -> int:
-        """What `student` takes in its real format: packed codes, scales, other floats."""
-        header, size = self.header, 0
-        edges = block_edges(header.architecture, header.grid.widths)
-        for tensor in network(header.architecture, student).tensors():
-            count = math.prod(tensor.shape)
-            if tensor.role is Role.WEIGHT and student.bits != FLOAT_BITS:
-                blocks = edges[tensor.name].index(tensor.shape[1]) + 1
-                size += packed_length(count, student.bits) + 4 * tensor.shape[0] * blocks
-            else:
-                size += 4 * count
-        return size
 
     def to_bytes(self) -> bytes:
         """The same bytes for the same family on every run: one metadata entry, tensors sorted."""
@@ -201,9 +173,9 @@ def _shapes(header: FamilyHeader, public: tuple[int, ...]) -> dict[str, tuple[in
     """Name and shape of every tensor of a family with this header and public windows."""
     full = network(header.architecture)
     shapes: dict[str, tuple[int, ...]] = {
-        "public/codes": (public[0], full.inputs, header.preprocessing.window),
-        "public/scales": (full.inputs,),
-        "logits": (public[0], full.classes),
+        "public/codes": (public[0], full.axes, header.preprocessing.window),
+        "public/scales": (full.axes,),
+        "logits": (public[0], full.outputs),
     }
     edges = block_edges(header.architecture, header.grid.widths)
     for tensor in full.tensors():
@@ -219,18 +191,3 @@ def _shapes(header: FamilyHeader, public: tuple[int, ...]) -> dict[str, tuple[in
             if tensor.role is Role.STATISTIC:
                 shapes[f"statistics/{index}/{tensor.name}"] = tensor.shape
     return shapes
-
-
-def block_edges(
-    architecture: ArchitectureSpec, widths: tuple[float, ...]
-) -> dict[str, tuple[int, ...]]:
-    """For each weight, the ends of the blocks of input channels that the widths add in turn."""
-    full = network(architecture)
-    edges: dict[str, set[int]] = {}
-    for width in widths:
-        depths = (full.blocks1, full.blocks2)
-        student = Student(width=width, depths=depths, bits=8)
-        for tensor in network(architecture, student).tensors():
-            if tensor.role is Role.WEIGHT:
-                edges.setdefault(tensor.name, set()).add(tensor.shape[1])
-    return {name: tuple(sorted(found)) for name, found in edges.items()}

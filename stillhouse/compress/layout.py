@@ -1,18 +1,21 @@
 """Architectures as data: the tensors of a network by name, shape and role; no torch.
 
-An allow-listed id and its keyword arguments say everything; `arch.py` builds the module whose state
-has exactly these tensors. A student keeps the first channels and the first blocks, so the tensors
-of a smaller student are corners of those of a larger one.
+An allow-listed id and its keyword arguments say everything (`architectures.py` has the list), and
+the module with that id has exactly these tensors. A student keeps the first channels of each tensor
+and some blocks of each stage, so the tensors of a smaller student are corners of a larger one's.
 """
 
+from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Self
+from math import ceil
+from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from stillhouse.entities import ArchitectureSpec, Entity, Student
-from stillhouse.errors import Invalid, UnsupportedFormat
+from stillhouse.entities import Entity, Student
+from stillhouse.errors import Invalid
 
 
 class Role(StrEnum):
@@ -30,80 +33,83 @@ class TensorLayout:
     role: Role
 
 
-class ResNet1d(Entity):
-    """A residual network over time: a strided stem, two stages of blocks, mean pool, linear."""
+class Network(Entity):
+    """What all architectures have in common: their arguments are fields.
 
-    inputs: int = Field(default=6, ge=1, le=1024)
-    classes: int = Field(default=7, ge=2, le=1 << 16)
-    channels1: int = Field(default=32, ge=1, le=4096)
-    channels2: int = Field(default=64, ge=1, le=4096)
-    blocks1: int = Field(default=3, ge=1, le=64)
-    blocks2: int = Field(default=3, ge=1, le=64)
-    kernel: Literal[1, 3, 5, 7, 9, 11] = 5
+    `kept` blocks of a stage are the first of its ranking, in the order in which they compute.
+    """
+
+    multiple: int = Field(
+        default=1, ge=1, le=256, description="narrowed channels are whole multiples of this"
+    )
+
+    @property
+    @abstractmethod
+    def depths(self) -> tuple[int, ...]:
+        """Blocks of each stage."""
+
+    @property
+    @abstractmethod
+    def rankings(self) -> tuple[tuple[int, ...], ...]:
+        """Of each stage, its blocks in the full network, the one to keep longest first."""
+
+    @property
+    @abstractmethod
+    def axes(self) -> int:
+        """Of one input [axes, samples]."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Classes, or features."""
+
+    @property
+    @abstractmethod
+    def embeds(self) -> bool:
+        """Whether its outputs are features instead of logits."""
+
+    @abstractmethod
+    def tensors(self) -> tuple[TensorLayout, ...]:
+        """In the order in which they travel."""
+
+    @abstractmethod
+    def _narrower(self, width: float) -> Mapping[str, Any]:
+        """The arguments that a share of the channels changes."""
+
+    @abstractmethod
+    def _shallower(self, depths: tuple[int, ...]) -> Mapping[str, Any]:
+        """The arguments that other depths change."""
+
+    @abstractmethod
+    def ranked(self, rankings: tuple[tuple[int, ...], ...]) -> Self:
+        """The same full network with other rankings."""
+
+    def check_windows(self, window: int, *, discrete: bool) -> None:  # noqa: ARG002
+        """Invalid unless it computes on inputs of `window` samples, ids if they are discrete."""
+        if discrete:
+            raise Invalid("this architecture takes numbers, and the preprocessing has ids")
 
     def narrowed(self, student: Student) -> Self:
         """The arguments of `student`; Invalid if it is no corner of this network."""
-        channels = (self.channels1 * student.width, self.channels2 * student.width)
-        blocks = (self.blocks1, self.blocks2)
-        if not all(c >= 1 and c == int(c) for c in channels):
-            raise Invalid(f"width {student.width:g} leaves no whole number of channels")
-        if len(student.depths) != len(blocks):
-            raise Invalid(f"{len(blocks)} stages, not {len(student.depths)}")
-        if not all(1 <= d <= b for d, b in zip(student.depths, blocks, strict=True)):
-            raise Invalid(f"depths {student.depths} are not within {blocks}")
-        update = zip(
-            ("channels1", "channels2", "blocks1", "blocks2"),
-            (*map(int, channels), *student.depths),
-            strict=True,
-        )
-        return self.model_copy(update=dict(update))
+        depths = self.depths
+        if len(student.depths) != len(depths):
+            raise Invalid(f"{len(depths)} stages, not {len(student.depths)}")
+        if not all(1 <= d <= b for d, b in zip(student.depths, depths, strict=True)):
+            raise Invalid(f"depths {student.depths} are not within {depths}")
+        update = {**self._narrower(student.width), **self._shallower(student.depths)}
+        return self.model_copy(update=update)
 
-    def tensors(self) -> tuple[TensorLayout, ...]:
-        """In the order in which they travel."""
-        found = _unit("stem", self.channels1, self.inputs, self.kernel)
-        inputs = self.channels1
-        for stage, (channels, blocks) in enumerate(
-            ((self.channels1, self.blocks1), (self.channels2, self.blocks2))
-        ):
-            for block in range(blocks):
-                name = f"stages.{stage}.{block}"
-                found += _unit(f"{name}.first", channels, inputs, self.kernel)
-                found += _unit(f"{name}.second", channels, channels, self.kernel)
-                if block == 0:
-                    shape = (channels, inputs, 1)
-                    found.append(TensorLayout(f"{name}.shortcut.weight", shape, Role.WEIGHT))
-                inputs = channels
-        found.append(TensorLayout("head.weight", (self.classes, inputs), Role.WEIGHT))
-        found.append(TensorLayout("head.bias", (self.classes,), Role.VECTOR))
-        return tuple(found)
+    def share(self, channels: int, width: float) -> int:
+        """`width` of `channels`, rounded up to the multiple, but never more than there are."""
+        exact = round(channels * width, 6)
+        return min(channels, ceil(exact / self.multiple) * self.multiple)
 
 
-def _unit(name: str, channels: int, inputs: int, kernel: int) -> list[TensorLayout]:
-    """A convolution without bias and its batch norm."""
-    norm = (
-        ("weight", Role.VECTOR),
-        ("bias", Role.VECTOR),
-        ("running_mean", Role.STATISTIC),
-        ("running_var", Role.STATISTIC),
-    )
-    return [
-        TensorLayout(f"{name}.convolution.weight", (channels, inputs, kernel), Role.WEIGHT),
-        *(TensorLayout(f"{name}.norm.{part}", (channels,), role) for part, role in norm),
-    ]
+def kept(ranking: tuple[int, ...], depth: int) -> tuple[int, ...]:
+    """The blocks that a stage of `depth` keeps, in the order in which they compute."""
+    return tuple(sorted(ranking[:depth]))
 
 
-ARCHITECTURES = {"resnet1d": ResNet1d}
-
-
-def network(spec: ArchitectureSpec, student: Student | None = None) -> ResNet1d:
-    """The network of `spec`, narrowed to `student`.
-
-    Raises UnsupportedFormat for an id that is not on the list, Invalid for wrong arguments.
-    """
-    try:
-        full = ARCHITECTURES[spec.id].model_validate(spec.kwargs)
-    except KeyError:
-        raise UnsupportedFormat(f"no architecture {spec.id!r}") from None
-    except ValidationError as error:
-        raise Invalid(f"arguments of {spec.id}: {error.errors()[0]['msg']}") from None
-    return full if student is None else full.narrowed(student)
+def whole_ranking(ranking: tuple[int, ...], blocks: int) -> tuple[int, ...]:
+    """`ranking`, or the natural one where none is given."""
+    return ranking or tuple(range(blocks))

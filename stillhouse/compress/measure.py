@@ -13,9 +13,13 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from stillhouse.compress.arch import Network
+from stillhouse.compress.groups import train_last
+from stillhouse.compress.losses import centroid_logits, centroids_of
 from stillhouse.compress.quantize import Floats
 from stillhouse.compress.recordings import Integers, Recordings
 from stillhouse.entities import Preprocessing
+from stillhouse.errors import Invalid
 
 BATCH = 256  # windows of one forward pass where only its result matters
 
@@ -38,12 +42,52 @@ def logits(model: nn.Module, x: Floats, device: str = "cpu") -> Floats:
 
 
 def evaluate(
-    model: nn.Module, recordings: Recordings, pre: Preprocessing, device: str = "cpu"
+    model: nn.Module,
+    recordings: Recordings,
+    pre: Preprocessing,
+    device: str = "cpu",
+    *,
+    embeds: bool = False,
 ) -> Score:
-    """Accuracy over windows, its standard error over sources: people differ, windows agree."""
+    """Accuracy over windows, its standard error over sources: people differ, windows agree.
+
+    A model that embeds is as accurate as the nearest centroid of the classes is right, where the
+    centroids are of all other sources.
+    """
     x, labels, owner = recordings.windows(pre)
-    right = logits(model, x, device).argmax(1) == labels
-    return Score(float(right.mean()), error_over(right, recordings.sources[owner]), len(right))
+    outputs, sources = logits(model, x, device), recordings.sources[owner]
+    if not embeds:
+        right = outputs.argmax(1) == labels
+    else:
+        right = np.empty(len(labels), bool)
+        for source in np.unique(sources):
+            here = sources == source
+            found = nearest(outputs[here], outputs[~here], labels[~here])
+            right[here] = found == labels[here]
+    return Score(float(right.mean()), error_over(right, sources), len(right))
+
+
+def nearest(features: Floats, support: Floats, labels: Integers) -> Integers:
+    """The class of each of `features` [n, dims]: whose centroid has the largest cosine to it.
+
+    `support` [m, dims] with its `labels` makes the centroids. Invalid if there is none.
+    """
+    if not len(support):
+        raise Invalid("an embedding model is measured against the texts of other sources")
+    classes = int(labels.max()) + 1
+    parts = (torch.from_numpy(support), torch.from_numpy(labels), classes)
+    found = centroid_logits(torch.from_numpy(features), centroids_of(*parts)).argmax(1)
+    chosen: Integers = found.numpy()
+    return chosen
+
+
+def similarity(student: Floats, teacher: Floats, *, embeds: bool) -> float:
+    """How much two models agree on the same windows: the share of the same answers, or the mean
+    cosine of features; both outputs are [windows, outputs]."""
+    if not embeds:
+        return float((student.argmax(1) == teacher.argmax(1)).mean())
+    cosines = F.cosine_similarity(torch.from_numpy(student), torch.from_numpy(teacher), dim=1)
+    return max(0.0, float(cosines.mean()))
 
 
 def error_over(right: NDArray[np.bool_], sources: Integers) -> float:
@@ -69,7 +113,7 @@ def operations(model: nn.Module, shape: tuple[int, ...]) -> Operations:
     def count(module: nn.Module, _: object, output: Tensor) -> None:
         macs.append(module.get_parameter("weight")[0].numel() * output.numel())
 
-    layers = [m for m in model.modules() if isinstance(m, nn.Conv1d | nn.Linear)]
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(count) for layer in layers]
     logits(model, np.zeros((1, *shape), np.float32))
     for hook in hooks:
@@ -126,11 +170,18 @@ def activation_bytes(model: nn.Module, shape: tuple[int, ...]) -> int:
     return memory.peak_bytes + int(x.nbytes)
 
 
-def training_bytes(model: nn.Module, shape: tuple[int, ...], batch: int) -> int:
-    """Peak of one step: weights, momentum, gradients, and what backward needs of `batch` inputs."""
+def training_bytes(model: Network, shape: tuple[int, ...], batch: int, share: float) -> int:
+    """Peak of one step in which `share` of the blocks train, the last first, and the head.
+
+    Counted: weights, the optimiser's momentum, gradients, and what backward needs of `batch`
+    inputs. Batch norms keep their statistics, as they do on a device.
+    """
     x, memory = torch.zeros(batch, *shape), PeakMemory()
+    trained = train_last(model.eval(), share)
     with memory:
-        F.cross_entropy(model.train()(x), torch.zeros(batch, dtype=torch.long)).backward()
+        F.cross_entropy(model(x), torch.zeros(batch, dtype=torch.long)).backward()
     model.zero_grad()
+    train_last(model, 1.0)
     weights = sum(int(p.nbytes) for p in model.parameters())
-    return memory.peak_bytes + int(x.nbytes) + 2 * weights
+    momentum = sum(int(p.nbytes) for p in trained)
+    return memory.peak_bytes + int(x.nbytes) + weights + momentum

@@ -5,8 +5,8 @@ largest student, the smallest open one and some drawn ones on the same windows; 
 central model. Small students open one by one over the first part of the run.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,34 +15,11 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from stillhouse.compress.arch import Network, build
-from stillhouse.compress.container import FamilyGrid
+from stillhouse.compress.losses import distillation_loss, feature_loss
+from stillhouse.compress.quantize import Floats
+from stillhouse.compress.recordings import Integers
 from stillhouse.compress.sampler import WindowSampler
-from stillhouse.entities import ArchitectureSpec, Student
-
-
-@dataclass(frozen=True, slots=True)
-class FamilyRecipe:
-    """How the nested students train (with one drawn student a step the middle lags, WRIST)."""
-
-    epochs: int = 9
-    labelled: int = 48  # windows a step
-    unlabelled: int = 16
-    drawn: int = 2  # students a step, beside the largest and the smallest
-    learning_rate: float = 0.05
-    weight_decay: float = 1e-4
-    temperature: float = 2.0
-    label_smoothing: float = 0.05
-    opening: float = 0.25  # share of the steps until the smallest student is open
-    calibration_windows: int = 1000
-    public_windows: int = 250
-
-
-def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T**2 KL(teacher || student) at temperature T, both logits [batch, classes]."""
-    soft = F.softmax(teacher / temperature, 1)
-    return F.kl_div(F.log_softmax(student / temperature, 1), soft, reduction="batchmean") * (
-        temperature**2
-    )
+from stillhouse.entities import ArchitectureSpec, FamilyGrid, FamilyRecipe, Student
 
 
 class NestedStudents:
@@ -98,44 +75,82 @@ def drawn_students(
 def train_nested(
     students: NestedStudents,
     teacher: nn.Module,
-    samplers: tuple[WindowSampler, WindowSampler],
+    samplers: tuple[WindowSampler | None, WindowSampler],
     steps: int,
     recipe: FamilyRecipe,
     rng: np.random.Generator,
+    *,
+    embeds: bool = False,
 ) -> Iterator[float]:
-    """Yields the fraction done after each step; `samplers`: labelled windows, unlabelled ones."""
+    """Yields the fraction done after each step.
+
+    `samplers`: labelled windows, if there are any, and unlabelled ones, on which the teacher alone
+    teaches; it does so on all windows of a model that embeds.
+    """
     parameters = list(students.weights.parameters())
-    optimiser = torch.optim.SGD(
-        parameters, recipe.learning_rate, 0.9, weight_decay=recipe.weight_decay, nesterov=True
+    optimiser = optimiser_of(
+        parameters, recipe.optimiser, recipe.learning_rate, recipe.weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=steps + 1, pct_start=0.15
     )
     device = parameters[0].device
     for step in range(steps):
-        labelled, labels = samplers[0].draw(recipe.labelled)
-        x = np.concatenate([labelled, samplers[1].draw(recipe.unlabelled)[0]])
+        x, labels = _drawn(samplers, recipe)
         inputs, targets = torch.from_numpy(x).to(device), torch.from_numpy(labels).to(device)
         with torch.no_grad():
             soft = teacher(inputs)
         optimiser.zero_grad()
-        opened = open_students(students.grid, step / (steps * recipe.opening))
+        opened = open_students(students.grid, step / max(1e-9, steps * recipe.opening))
         for student in drawn_students(opened, recipe.drawn, rng):
             output = students(student, inputs)
-            hard = F.cross_entropy(
-                output[: len(targets)], targets, label_smoothing=recipe.label_smoothing
-            )
-            (0.5 * distillation_loss(output, soft, recipe.temperature) + 0.5 * hard).backward()
+            if embeds:
+                feature_loss(output, soft).backward()
+                continue
+            loss = distillation_loss(output, soft, recipe.temperature)
+            if len(targets):
+                smoothed = recipe.label_smoothing
+                hard = F.cross_entropy(output[: len(targets)], targets, label_smoothing=smoothed)
+                loss = 0.5 * loss + 0.5 * hard
+            loss.backward()
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimiser.step()
         schedule.step()
         yield (step + 1) / steps
 
 
+def _drawn(
+    samplers: tuple[WindowSampler | None, WindowSampler], recipe: FamilyRecipe
+) -> tuple[Floats, Integers]:
+    """Windows of a step, the labelled ones first, and the labels of those."""
+    labelled, unlabelled = samplers
+    if labelled is None:
+        x, _ = unlabelled.draw(recipe.labelled + recipe.unlabelled)
+        return x, np.empty(0, np.int64)
+    x, labels = labelled.draw(recipe.labelled)
+    if not recipe.unlabelled:
+        return x, labels
+    return np.concatenate([x, unlabelled.draw(recipe.unlabelled)[0]]), labels
+
+
+def optimiser_of(
+    parameters: Sequence[nn.Parameter],
+    kind: Literal["sgd", "adamw"],
+    learning_rate: float,
+    weight_decay: float,
+) -> torch.optim.Optimizer:
+    """SGD with Nesterov's momentum for convolutions, AdamW (1711.05101) for transformers."""
+    if kind == "adamw":
+        return torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay)
+    return torch.optim.SGD(parameters, learning_rate, 0.9, weight_decay=weight_decay, nesterov=True)
+
+
 @torch.no_grad()
 def recalibrate(model: Network, x: Tensor, batch: int = 250) -> Network:
     """Sets the statistics of batch norms to those of `x`, averaged over batches; then `eval`."""
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d)]
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    if not norms:
+        return model.eval()
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average

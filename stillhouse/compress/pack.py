@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,8 +10,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from stillhouse.compress.behaviour import behaviour_chunk
 from stillhouse.compress.container import Family
-from stillhouse.compress.slices import weights_chunk
-from stillhouse.entities import ChunkRecipe, KnowledgeChunk, WeightsRecipe
+from stillhouse.compress.deltas import make_delta
+from stillhouse.compress.slices import chunk_layout, weights_chunk
+from stillhouse.entities import (
+    BehaviourRecipe,
+    ChunkRecipe,
+    DeltaRecipe,
+    Digest,
+    KnowledgeChunk,
+    WeightsRecipe,
+)
 from stillhouse.errors import VerificationFailed
 
 CHUNKS: TypeAdapter[tuple[KnowledgeChunk, ...]] = TypeAdapter(tuple[KnowledgeChunk, ...])
@@ -49,16 +57,29 @@ class Pack:
         return hashlib.sha256(self.payload).hexdigest()
 
 
-def build_pack(family: Family, recipes: Sequence[ChunkRecipe]) -> Pack:
-    """The same bytes on every run and machine."""
-    payloads = [_chunk(family, recipe) for recipe in recipes]
-    chunks = tuple(
-        KnowledgeChunk(
-            recipe=recipe, digest=hashlib.sha256(payload).hexdigest(), length=len(payload)
-        )
-        for recipe, payload in zip(recipes, payloads, strict=True)
-    )
-    return Pack(b"".join(payloads), chunks, spans(chunks))
+def build_pack(
+    family: Family, recipes: Sequence[ChunkRecipe], before: Mapping[Digest, Family] | None = None
+) -> Pack:
+    """The same bytes on every run and machine.
+
+    `before` has the families whose chunks deltas change, by digest; Invalid if a chunk of theirs
+    has another layout than this family's.
+    """
+    built = [_chunk(family, recipe, before or {}) for recipe in recipes]
+    chunks = tuple(chunk for chunk, _ in built)
+    return Pack(b"".join(payload for _, payload in built), chunks, spans(chunks))
+
+
+def update_share(before: Family, family: Family) -> float:
+    """Bytes of deltas from `before`, the family that this one updates, against their chunks: over
+    the quantised corners of the grid, each as one chunk."""
+    corners = (each for each in family.header.grid.probes() if each in family.statistics)
+    recipes = [WeightsRecipe(base=None, student=student) for student in corners]
+    deltas = [
+        _delta(family, DeltaRecipe(family=before.digest, of=each), before)[0] for each in recipes
+    ]
+    whole = sum(chunk.makes_length or 0 for chunk in deltas)
+    return min(1.0, sum(chunk.length for chunk in deltas) / whole) if whole else 1.0
 
 
 def spans(chunks: Sequence[KnowledgeChunk]) -> tuple[tuple[int, int], ...]:
@@ -67,7 +88,33 @@ def spans(chunks: Sequence[KnowledgeChunk]) -> tuple[tuple[int, int], ...]:
     return tuple(zip((0, *stops), stops, strict=False))
 
 
-def _chunk(family: Family, recipe: ChunkRecipe) -> bytes:
-    if isinstance(recipe, WeightsRecipe):
-        return weights_chunk(family, recipe)
-    return behaviour_chunk(family, recipe)
+def _chunk(
+    family: Family, recipe: ChunkRecipe, before: Mapping[Digest, Family]
+) -> tuple[KnowledgeChunk, bytes]:
+    match recipe:
+        case WeightsRecipe():
+            payload = weights_chunk(family, recipe)
+        case BehaviourRecipe():
+            payload = behaviour_chunk(family, recipe)
+        case DeltaRecipe():
+            return _delta(family, recipe, before[recipe.family])
+    return KnowledgeChunk(recipe=recipe, digest=_digest(payload), length=len(payload)), payload
+
+
+def _delta(family: Family, recipe: DeltaRecipe, before: Family) -> tuple[KnowledgeChunk, bytes]:
+    header, of = family.header, recipe.of
+    old, new = weights_chunk(before, of), weights_chunk(family, of)
+    payload = make_delta(old, new, chunk_layout(header.architecture, header.grid.widths, of))
+    chunk = KnowledgeChunk(
+        recipe=recipe,
+        digest=_digest(payload),
+        length=len(payload),
+        base=_digest(old),
+        makes=_digest(new),
+        makes_length=len(new),
+    )
+    return chunk, payload
+
+
+def _digest(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()

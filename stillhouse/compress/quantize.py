@@ -3,7 +3,8 @@
 A weight is `(code + 1/2 - 2**(bits - 1)) * step`, and the step of 4 bits is 16 times that of 8: the
 codes of 4 bits are the high nibbles of those of 8. A block is what one width step adds: a narrower
 student never needs, and is never changed by, the scale of what it lacks, so a wider or deeper one
-only adds bytes. numpy alone: the same bytes on every machine.
+only adds bytes. Scales, and the deviations of batch norms, are one of 256 levels, ten an octave: a
+byte each. numpy alone: the same bytes on every machine.
 """
 
 from collections.abc import Sequence
@@ -12,19 +13,57 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from stillhouse.errors import Invalid
+
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
 
 BITS = 8  # of the finest codes
 FLOAT_BITS = 32  # of a weight that is not quantised: no code, no scale
-SMALLEST_SCALE = np.float32(1e-8)  # a block of zeros keeps a step that divides
+LEVELS: Floats = np.array([2 ** (k / 10 - 18) for k in range(256)], np.float32)
+BETWEEN: Floats = np.sqrt(LEVELS[1:] * LEVELS[:-1])  # where the nearer of two levels changes
+LARGEST_HALF = np.float32(65504)
 
 
 def block_scales(weight: Floats, edges: Sequence[int]) -> Floats:
-    """[outputs, blocks]: the step of 8-bit codes that spans each block's largest magnitude."""
+    """[outputs, blocks]: the least level that as a step of 8-bit codes spans a block's magnitudes.
+
+    Invalid for weights of 23,000 and more, or that are no numbers.
+    """
     blocks = [weight[:, a:b].reshape(len(weight), -1) for a, b in pairwise((0, *edges))]
     largest = np.stack([np.abs(block).max(axis=1) for block in blocks], axis=1)
-    return np.maximum(largest / np.float32(127.5), SMALLEST_SCALE).astype(np.float32)
+    above = np.searchsorted(LEVELS, largest / np.float32(127.5))
+    if (above == len(LEVELS)).any():
+        raise Invalid("a weight is too large for the grid of scales")
+    scales: Floats = LEVELS[above]
+    return scales
+
+
+def near_scales(weight: Floats, edges: Sequence[int], held: Floats, tolerance: int) -> Floats:
+    """The `held` scales [outputs, blocks], but for blocks that grew out of theirs by more than
+    `tolerance` of its steps."""
+    fresh = block_scales(weight, edges)
+    return np.where(fresh > held * np.float32(1 + tolerance / 127.5), fresh, held)
+
+
+def level_codes(values: Floats) -> Codes:
+    """The bytes of values that are levels; Invalid for others."""
+    codes: Codes = np.searchsorted(BETWEEN, values).astype(np.uint8)
+    if not np.array_equal(LEVELS[codes], values):
+        raise Invalid("a scale that is no level of the grid")
+    return codes
+
+
+def level_variances(variances: Floats) -> Floats:
+    """The nearest variances whose deviations are levels: half a level, 3.5 %, at most away."""
+    levels: Floats = LEVELS[np.searchsorted(BETWEEN, np.sqrt(variances))]
+    return levels * levels
+
+
+def halves(values: Floats) -> Floats:
+    """The nearest values that float16 has, as float32; what is beyond its range becomes its end."""
+    near: Floats = np.clip(values, -LARGEST_HALF, LARGEST_HALF).astype(np.float16)
+    return near.astype(np.float32)
 
 
 def steps(scales: Floats, edges: Sequence[int], axes: int, bits: int) -> Floats:
@@ -37,6 +76,19 @@ def steps(scales: Floats, edges: Sequence[int], axes: int, bits: int) -> Floats:
 def encode(weight: Floats, step: Floats) -> Codes:
     """8-bit codes of `weight`; `step` as from `steps` for 8 bits."""
     codes: Codes = np.clip(np.floor(weight / step) + 128, 0, 255).astype(np.uint8)
+    return codes
+
+
+def encode_near(weight: Floats, step: Floats, held: Codes, tolerance: int) -> Codes:
+    """8-bit codes of `weight` at most `tolerance` codes from the nearest, cheap to send to a device
+    that holds `held`: few different changes, and the held high nibble wherever it will do."""
+    exact, before = encode(weight, step).astype(np.int16), held.astype(np.int16)
+    stride = 2 * tolerance + 1
+    strided = (exact - before + tolerance + 256 * stride) // stride - 256
+    moved = np.clip(before + strided * stride, 0, 255)
+    nibble = before & 0xF0
+    within = np.clip(moved, nibble, nibble + 15)
+    codes: Codes = np.where(np.abs(within - exact) <= tolerance, within, moved).astype(np.uint8)
     return codes
 
 

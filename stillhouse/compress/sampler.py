@@ -57,7 +57,7 @@ class WindowSampler:
         rotation_sd_rad: float,
         time_warp: float = 0,
     ) -> None:
-        self._recordings = recordings.select(recordings.lengths() > pre.window)
+        self._recordings = recordings.select(recordings.lengths() >= pre.window)
         if not len(self._recordings):
             raise Invalid("no recording is as long as a window")
         self._ends = np.cumsum(self._recordings.lengths())

@@ -1,51 +1,59 @@
-"""Weights chunks: the cells of a student's tensors that a smaller one lacks, and their assembly.
+"""Weights chunks: what a student's tensors have over a smaller student's, and their assembly.
 
-Bytes: `SHW1`, little-endian u16 length of a JSON header (base, student, widths of the blocks), the
-header, packed codes, float32 values. For each tensor in the layout's order come the cells outside
-the base's corner, in C order; batch-norm statistics are the student's own and come whole. A student
-of 32 bits has no codes: its weights are float32 values. Every prefix of a path's chunks is a
-runnable student. numpy alone.
+Bytes, little-endian: `SHW2`, u8 stages, the base and the student (f64 share of the channels, u8
+bits, u8 depth a stage; zeros for no base), u8 how many widths the chunk adds, these as f64; then
+four streams: packed codes, u8 levels (scales and deviations), float16, float32. For each tensor in
+the layout's order come the cells outside the base's corner, in C order; batch-norm statistics are
+the student's own and come whole. From 4 bits to 8 come the low nibbles of all codes. A student of
+32 bits has float32 weights instead. Every prefix of a path's chunks runs. numpy alone.
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from math import prod
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from stillhouse.compress.container import Family, block_edges
-from stillhouse.compress.layout import Role, network
+from stillhouse.compress.architectures import block_edges, network
+from stillhouse.compress.container import Family
+from stillhouse.compress.layout import Role
 from stillhouse.compress.quantize import (
+    BITS,
     FLOAT_BITS,
+    LEVELS,
     Codes,
     Floats,
     decode,
+    halves,
     high_planes,
+    level_codes,
+    level_variances,
     pack,
     packed_length,
     steps,
     unpack,
 )
-from stillhouse.entities import ArchitectureSpec, Entity, Student, WeightsRecipe
+from stillhouse.entities import ArchitectureSpec, Student, WeightsRecipe
 from stillhouse.errors import Refusal, VerificationFailed
 
-HEAD = struct.Struct("<4sH")
-MAGIC = b"SHW1"
+MAGIC = b"SHW2"
+START = struct.Struct("<4sB")
 SCALE = "scale of "  # before the name of its weight
+VARIANCE = "running_var"  # ends the name of what travels as a deviation
 
-T = TypeVar("T", np.uint8, np.float32)
-Edges = Mapping[str, tuple[int, ...]]
-
-
-class SliceHeader(Entity):
-    """Which student a chunk leads to, from which, and the widths whose blocks have scales."""
-
-    base: Student | None
-    student: Student
-    widths: tuple[float, ...]
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+Stream = Literal["codes", "levels", "halves", "floats"]
+STREAMS: Mapping[Stream, np.dtype[Any]] = {
+    "codes": np.dtype("u1"),  # packed
+    "levels": np.dtype("u1"),
+    "halves": np.dtype("<f2"),
+    "floats": np.dtype("<f4"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +77,36 @@ class StudentArrays:
 
 
 @dataclass(frozen=True, slots=True)
+class _Step:
+    """Which student a chunk leads to, from which, and the widths that it adds to the grid's."""
+
+    base: Student | None
+    student: Student
+    added: tuple[float, ...]
+
+    @property
+    def planes(self) -> bool:
+        """Whether the chunk has the next bit-planes of the codes that are there."""
+        return self.base is not None and self.base.bits < self.student.bits
+
+    @property
+    def bits(self) -> int:
+        """Of a code in the chunk."""
+        return self.student.bits - (self.base.bits if self.base and self.planes else 0)
+
+
+@dataclass(frozen=True, slots=True)
 class _Part:
     """An array of a chunk: the student's shape, and the base's corner that is not sent."""
 
     name: str
     shape: tuple[int, ...]
     corner: tuple[int, ...] | None
+
+    @property
+    def count(self) -> int:
+        """Cells that the chunk holds."""
+        return prod(self.shape) - (prod(self.corner) if self.corner is not None else 0)
 
     def cells(self) -> NDArray[np.bool_]:
         """True where the chunk holds the value."""
@@ -84,73 +116,64 @@ class _Part:
         return mask
 
 
-@dataclass(frozen=True, slots=True)
-class _Shapes:
-    """The arrays of a student by name: its codes, and its floats, scales among them."""
-
-    codes: Mapping[str, tuple[int, ...]]
-    floats: Mapping[str, tuple[int, ...]]
-    own: frozenset[str]  # statistics: of this student alone
-
-
-def _region(corner: tuple[int, ...]) -> tuple[slice, ...]:
-    return tuple(map(slice, corner))
-
-
-def _shapes(architecture: ArchitectureSpec, student: Student, edges: Edges) -> _Shapes:
-    codes: dict[str, tuple[int, ...]] = {}
-    floats: dict[str, tuple[int, ...]] = {}
-    own = set()
-    for tensor in network(architecture, student).tensors():
-        if tensor.role is Role.WEIGHT and student.bits != FLOAT_BITS:
-            codes[tensor.name] = tensor.shape
-            blocks = edges[tensor.name].index(tensor.shape[1]) + 1
-            floats[SCALE + tensor.name] = (tensor.shape[0], blocks)
-        else:
-            floats[tensor.name] = tensor.shape
-        if tensor.role is Role.STATISTIC:
-            own.add(tensor.name)
-    return _Shapes(codes, floats, frozenset(own))
-
-
-def _parts(architecture: ArchitectureSpec, header: SliceHeader) -> tuple[list[_Part], list[_Part]]:
-    """What a chunk holds of codes and of floats, in order."""
-    edges = block_edges(architecture, header.widths)
-    new = _shapes(architecture, header.student, edges)
-    old = _shapes(architecture, header.base, edges) if header.base else _Shapes({}, {}, frozenset())
-    codes = [_Part(name, shape, old.codes.get(name)) for name, shape in new.codes.items()]
-    floats = [
-        _Part(name, shape, None if name in new.own else old.floats.get(name))
-        for name, shape in new.floats.items()
-    ]
-    return codes, floats
+Parts = Mapping[Stream, Sequence[_Part]]
 
 
 def weights_chunk(family: Family, recipe: WeightsRecipe) -> bytes:
     """The chunk of `recipe`; the same bytes on every machine. KeyError for a foreign student."""
-    student = recipe.student
-    header = SliceHeader(
-        base=recipe.base,
-        student=student,
-        widths=tuple(w for w in family.header.grid.widths if w <= student.width),
-    )
-    code_parts, float_parts = _parts(family.header.architecture, header)
-    floats = {SCALE + name: scale for name, scale in family.scales.items()}
-    floats |= {**family.vectors, **family.statistics[student]}
-    if student.bits == FLOAT_BITS:
-        floats |= family.floats
-    codes = _packed(code_parts, family.codes, student.bits)
-    text = header.model_dump_json().encode()
-    values = _cut(float_parts, floats).astype("<f4").tobytes()
-    return HEAD.pack(MAGIC, len(text)) + text + codes + values
+    architecture, student = family.header.architecture, recipe.student
+    widths = _widths(family.header.grid.widths, student)
+    step = _step(widths, recipe)
+    arrays = _travelling(family, student, step)
+    parts = _parts(architecture, step, widths)
+    return _head(step) + b"".join(_cut(stream, parts[stream], arrays, step) for stream in STREAMS)
 
 
-def _packed(parts: Sequence[_Part], codes: Mapping[str, Codes], bits: int) -> bytes:
-    return pack(high_planes(_cut(parts, codes), bits), bits) if parts else b""
+@dataclass(frozen=True, slots=True)
+class ChunkLayout:
+    """How a chunk is laid out: the bits of its codes, the bytes of its head and of each stream."""
+
+    bits: int
+    head: int
+    streams: tuple[int, ...]  # in the order of STREAMS
+
+    @property
+    def length(self) -> int:
+        return self.head + sum(self.streams)
 
 
-def _cut(parts: Sequence[_Part], arrays: Mapping[str, NDArray[T]]) -> NDArray[T]:
-    return np.concatenate([arrays[part.name][_region(part.shape)][part.cells()] for part in parts])
+def chunk_layout(
+    architecture: ArchitectureSpec, widths: Sequence[float], recipe: WeightsRecipe
+) -> ChunkLayout:
+    """Of the chunk of `recipe` in a family of these widths, without building it."""
+    own = _widths(widths, recipe.student)
+    step = _step(own, recipe)
+    lengths = _lengths(_parts(architecture, step, own), step)
+    return ChunkLayout(step.bits, len(_head(step)), tuple(lengths[stream] for stream in STREAMS))
+
+
+def recipe_bytes(
+    architecture: ArchitectureSpec, widths: Sequence[float], recipe: WeightsRecipe
+) -> int:
+    """The length of the chunk of `recipe` in a family of these widths, without building it."""
+    return chunk_layout(architecture, widths, recipe).length
+
+
+def own_bytes(architecture: ArchitectureSpec, student: Student) -> int:
+    """What every chunk that leads to `student` brings of its own: statistics, and its head."""
+    of = network(architecture, student).tensors()
+    statistics = [tensor for tensor in of if tensor.role is Role.STATISTIC]
+    sizes = {True: STREAMS["levels"].itemsize, False: STREAMS["halves"].itemsize}
+    size = sum(prod(t.shape) * sizes[t.name.endswith(VARIANCE)] for t in statistics)
+    return size + len(_head(_Step(student, student, ())))
+
+
+def rounded(name: str, value: Floats) -> Floats:
+    """A vector or statistic as it travels: a family keeps these, so that devices compute the same.
+
+    float16, and for a variance the square of a level: at most 3.5 % away, never zero.
+    """
+    return level_variances(value) if name.endswith(VARIANCE) else halves(value)
 
 
 def assemble(architecture: ArchitectureSpec, chunks: Sequence[bytes]) -> StudentArrays:
@@ -158,91 +181,206 @@ def assemble(architecture: ArchitectureSpec, chunks: Sequence[bytes]) -> Student
 
     Raises VerificationFailed unless they are whole, in order, and of this architecture.
     """
-    base: SliceHeader | None = None
-    codes: Mapping[str, Codes] = {}
-    floats: Mapping[str, Floats] = {}
+    student: Student | None = None
+    widths: tuple[float, ...] = ()
+    arrays: Arrays = {}
     try:
         for chunk in chunks:
-            header, body = _opened(chunk)
-            _check_order(base, header)
-            code_parts, float_parts = _parts(architecture, header)
-            new_codes, new_floats = _streams(body, code_parts, float_parts, header.student.bits)
-            codes = _grown(code_parts, codes, new_codes)
-            floats, base = _grown(float_parts, floats, new_floats), header
-    except (Refusal, ValidationError, ValueError, struct.error) as error:
-        raise VerificationFailed(f"malformed weights chunk: {error}") from None
-    if base is None:
-        raise VerificationFailed("no weights chunk")
-    return _student(architecture, base, codes, floats)
+            step, body = _opened(chunk)
+            _check_order(student, widths, step)
+            student, widths = step.student, (*widths, *step.added)
+            parts = _parts(architecture, step, widths)
+            arrays = _grown(arrays, parts, body, step)
+        if student is None:
+            raise ValueError("there is none")
+        return _student(architecture, student, widths, arrays)
+    except (Refusal, ValidationError, ValueError, KeyError, struct.error) as error:
+        raise VerificationFailed(f"malformed weights chunks: {error}") from None
 
 
-def _opened(chunk: bytes) -> tuple[SliceHeader, bytes]:
-    magic, length = HEAD.unpack_from(chunk)
+# --- heads ---------------------------------------------------------------------------------------
+
+
+def _widths(grid: Sequence[float], student: Student) -> tuple[float, ...]:
+    return tuple(width for width in grid if width <= student.width)
+
+
+def _step(widths: Sequence[float], recipe: WeightsRecipe) -> _Step:
+    held = recipe.base.width if recipe.base else 0
+    return _Step(recipe.base, recipe.student, tuple(width for width in widths if width > held))
+
+
+def _head(step: _Step) -> bytes:
+    stages = len(step.student.depths)
+    point = _point(stages)
+    base = step.base
+    return (
+        START.pack(MAGIC, stages)
+        + (point.pack(base.width, base.bits, *base.depths) if base else bytes(point.size))
+        + point.pack(step.student.width, step.student.bits, *step.student.depths)
+        + struct.pack(f"<B{len(step.added)}d", len(step.added), *step.added)
+    )
+
+
+def _point(stages: int) -> struct.Struct:
+    return struct.Struct(f"<dB{stages}B")
+
+
+def _opened(chunk: bytes) -> tuple[_Step, bytes]:
+    magic, stages = START.unpack_from(chunk)
     if magic != MAGIC:
         raise ValueError("no such format")
-    text = chunk[HEAD.size : HEAD.size + length]
-    return SliceHeader.model_validate_json(text), chunk[HEAD.size + length :]
+    point, at = _point(stages), START.size
+    base, student = point.unpack_from(chunk, at), point.unpack_from(chunk, at + point.size)
+    at += 2 * point.size
+    (count,) = struct.unpack_from("<B", chunk, at)
+    added = struct.unpack_from(f"<{count}d", chunk, at + 1)
+    step = _Step(_read(base) if any(base) else None, _read(student), added)
+    return step, chunk[at + 1 + 8 * count :]
 
 
-def _check_order(before: SliceHeader | None, header: SliceHeader) -> None:
-    """Each chunk must grow the student before it, on the same grid."""
-    held, wanted, widths = before and before.student, header.student, header.widths
-    if header.base != held:
+def _read(point: tuple[Any, ...]) -> Student:
+    width, bits, *depths = point
+    return Student(width=width, bits=bits, depths=tuple(depths))
+
+
+def _check_order(before: Student | None, widths: tuple[float, ...], step: _Step) -> None:
+    """Each chunk must grow the student before it: its cells, or its planes."""
+    held, wanted, whole = step.base, step.student, (*widths, *step.added)
+    if held != before:
         raise ValueError("out of order")
-    if wanted.bits not in (4, 8, FLOAT_BITS):
-        raise ValueError("bits")
-    if held and not (held.within(wanted) and held.bits == wanted.bits):
-        raise ValueError("a smaller student, or of other bits")
-    if not widths or list(widths) != sorted(set(widths)) or widths[-1] != wanted.width:
+    if whole[-1:] != (wanted.width,) or list(whole) != sorted(set(whole)):
         raise ValueError("widths")
-    if before and widths[: len(before.widths)] != before.widths:
-        raise ValueError("another grid")
+    if held and not held.within(wanted):
+        raise ValueError("a smaller student")
+    if held and held.bits != wanted.bits and not _same_shape(held, wanted):
+        raise ValueError("of other bits")
 
 
-def _streams(
-    body: bytes, code_parts: Sequence[_Part], float_parts: Sequence[_Part], bits: int
-) -> tuple[Codes, Floats]:
-    """Codes and floats of a chunk, flat; ValueError if they are not exactly what it must hold."""
-    codes, floats = (
-        sum(int(part.cells().sum()) for part in parts) for parts in (code_parts, float_parts)
-    )
-    split = packed_length(codes, bits)
-    if len(body) != split + 4 * floats:
+def _same_shape(held: Student, wanted: Student) -> bool:
+    """Of the same shape, and both quantised."""
+    return (held.width, held.depths) == (wanted.width, wanted.depths) and wanted.bits == BITS
+
+
+# --- bodies --------------------------------------------------------------------------------------
+
+
+def _region(corner: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(map(slice, corner))
+
+
+def _arrays(
+    architecture: ArchitectureSpec, student: Student, widths: tuple[float, ...]
+) -> Iterator[tuple[Stream, str, tuple[int, ...], bool]]:
+    """Stream, name and shape of all that a student consists of, and if it is its own alone."""
+    edges = block_edges(architecture, widths)
+    for tensor in network(architecture, student).tensors():
+        name, shape, own = tensor.name, tensor.shape, tensor.role is Role.STATISTIC
+        if tensor.role is not Role.WEIGHT:
+            yield ("levels" if name.endswith(VARIANCE) else "halves"), name, shape, own
+        elif student.bits == FLOAT_BITS:
+            yield "floats", name, shape, own
+        else:
+            yield "codes", name, shape, own
+            yield "levels", SCALE + name, (shape[0], edges[name].index(shape[1]) + 1), own
+
+
+def _parts(architecture: ArchitectureSpec, step: _Step, widths: tuple[float, ...]) -> Parts:
+    """What a chunk holds, in order."""
+    held = {}
+    if step.base is not None:
+        held = {name: shape for _, name, shape, _ in _arrays(architecture, step.base, widths)}
+    parts: dict[Stream, list[_Part]] = {stream: [] for stream in STREAMS}
+    for stream, name, shape, own in _arrays(architecture, step.student, widths):
+        whole = own or (step.planes and stream == "codes")
+        parts[stream].append(_Part(name, shape, None if whole else held.get(name)))
+    return parts
+
+
+def _lengths(parts: Parts, step: _Step) -> dict[Stream, int]:
+    """The bytes of each stream."""
+    counts = {stream: sum(part.count for part in parts[stream]) for stream in STREAMS}
+    sizes = {stream: counts[stream] * STREAMS[stream].itemsize for stream in STREAMS}
+    return {**sizes, "codes": packed_length(counts["codes"], step.bits)}
+
+
+def _travelling(family: Family, student: Student, step: _Step) -> dict[str, Array]:
+    """All that the family has for `student`, by name, as it travels."""
+    shared = {**family.vectors, **family.statistics[student]}
+    found: dict[str, Array] = {
+        name: level_codes(np.sqrt(value)) if name.endswith(VARIANCE) else value
+        for name, value in shared.items()
+    }
+    if student.bits == FLOAT_BITS:
+        return found | dict(family.floats)
+    planes = np.uint8((1 << step.bits) - 1)
+    found |= {n: high_planes(code, student.bits) & planes for n, code in family.codes.items()}
+    return found | {SCALE + name: level_codes(scale) for name, scale in family.scales.items()}
+
+
+def _cut(stream: Stream, parts: Sequence[_Part], arrays: Arrays, step: _Step) -> bytes:
+    if not parts:
+        return b""
+    cells = [arrays[part.name][_region(part.shape)][part.cells()] for part in parts]
+    values = np.concatenate(cells).astype(STREAMS[stream])
+    return pack(values, step.bits) if stream == "codes" else values.tobytes()
+
+
+def _grown(held: Arrays, parts: Parts, body: bytes, step: _Step) -> dict[str, Array]:
+    """The held corners with the chunk's cells around them, or its planes below them.
+
+    ValueError before anything is allocated if the chunk is not as long as it must be.
+    """
+    lengths, grown, at = _lengths(parts, step), {}, 0
+    if len(body) != sum(lengths.values()):
         raise ValueError("length")
-    values = np.frombuffer(body[split:], "<f4").astype(np.float32)
-    if not np.isfinite(values).all():
-        raise ValueError("a value that is not a number")
-    return unpack(body[:split], codes, bits) if codes else np.empty(0, np.uint8), values
-
-
-def _grown(
-    parts: Sequence[_Part], held: Mapping[str, NDArray[T]], new: NDArray[T]
-) -> dict[str, NDArray[T]]:
-    """The held corners with `new` cells around them."""
-    grown = {}
-    for part in parts:
-        mask, array = part.cells(), np.empty(part.shape, new.dtype)
-        if part.corner is not None:
-            array[_region(part.corner)] = held[part.name]
-        count = int(mask.sum())
-        array[mask], new = new[:count], new[count:]
-        grown[part.name] = array
+    for stream, size in lengths.items():
+        values = _values(stream, body[at : at + size], parts[stream], step)
+        at += size
+        for part in parts[stream]:
+            new, values = values[: part.count], values[part.count :]
+            grown[part.name] = _around(part, held, new)
+            if stream == "codes" and step.planes:
+                low = np.uint8(step.bits)
+                grown[part.name] = held[part.name] << low | grown[part.name]
     return grown
 
 
+def _values(stream: Stream, data: bytes, parts: Sequence[_Part], step: _Step) -> Array:
+    """The cells of a stream, flat; ValueError for a float that is no number."""
+    if stream == "codes":
+        return unpack(data, sum(part.count for part in parts), step.bits)
+    values: Array = np.frombuffer(data, STREAMS[stream])
+    if not np.isfinite(values).all():
+        raise ValueError("a value that is not a number")
+    return values
+
+
+def _around(part: _Part, held: Arrays, new: Array) -> Array:
+    if part.corner is None:
+        return new.reshape(part.shape)
+    array: Array = np.empty(part.shape, new.dtype)
+    array[_region(part.corner)] = held[part.name]
+    array[part.cells()] = new
+    return array
+
+
 def _student(
-    architecture: ArchitectureSpec,
-    header: SliceHeader,
-    codes: Mapping[str, Codes],
-    floats: Mapping[str, Floats],
+    architecture: ArchitectureSpec, student: Student, widths: tuple[float, ...], arrays: Arrays
 ) -> StudentArrays:
-    for name, array in floats.items():
-        if (name.startswith(SCALE) or name.endswith("running_var")) and not (array > 0).all():
-            raise VerificationFailed(f"{name} is not positive")
-    edges, bits = block_edges(architecture, header.widths), header.student.bits
-    return StudentArrays(
-        student=header.student,
-        codes=codes,
-        steps={n: steps(floats[SCALE + n], edges[n], c.ndim, bits) for n, c in codes.items()},
-        floats={n: array for n, array in floats.items() if not n.startswith(SCALE)},
-    )
+    edges = block_edges(architecture, widths)
+    codes: dict[str, Codes] = {}
+    step: dict[str, Floats] = {}
+    floats: dict[str, Floats] = {}
+    for stream, name, _, _ in _arrays(architecture, student, widths):
+        array = arrays[name]
+        if stream == "codes":
+            codes[name] = array
+        elif name.startswith(SCALE):
+            of = name.removeprefix(SCALE)
+            step[of] = steps(LEVELS[array], edges[of], codes[of].ndim, student.bits)
+        elif stream == "levels":
+            floats[name] = LEVELS[array] * LEVELS[array]
+        else:
+            floats[name] = array.astype(np.float32)
+    return StudentArrays(student, codes, step, floats)

@@ -187,7 +187,8 @@ class Agent:
 
     def _warm_up(self, work: TrainWork) -> None:
         """A small student of its own for the time until all chunks are there: the first of the
-        path, personalised. A student that runs already is not replaced by it."""
+        path, personalised with the behaviour that has arrived. A student that runs already is not
+        replaced by it."""
         first, recipe = work.weights[0], work.training
         if self.disk.has_student(work.profile_id) or not isinstance(first.recipe, WeightsRecipe):
             return
@@ -196,6 +197,7 @@ class Agent:
             update={
                 "student": first.recipe.student,
                 "weights": (first,),
+                "behaviour": tuple(each for each in work.behaviour if self.disk.has(each.digest)),
                 "training": recipe.model_copy(update=steps),
             }
         )

@@ -14,7 +14,10 @@ from typing import BinaryIO
 
 import httpx2
 
+from stillhouse.chunks import made
+from stillhouse.compress.deltas import apply_delta
 from stillhouse.edge.slots import Accepted, Disk
+from stillhouse.entities import KnowledgeChunk
 from stillhouse.errors import TransferClosed, Unavailable, VerificationFailed
 from stillhouse.wire.client import SignedClient
 from stillhouse.wire.frame import Frame, FrameReader
@@ -77,7 +80,7 @@ class Fetcher:
     def _chunks(self, work: FetchWork, manifest: Manifest, which: range) -> None:
         for index in which:
             entry, acks = manifest.body.chunks[index], self._disk.acks(work.delivery_id)
-            if index >= len(acks) or not self._disk.has(entry.chunk.digest):
+            if index >= len(acks) or not self._disk.has(made(entry.chunk).digest):
                 acks = self._chunk(manifest, index, acks)
             if index >= work.next_chunk:
                 path = f"/deliveries/{work.delivery_id}/acks"
@@ -100,7 +103,7 @@ class Fetcher:
         named = (header.delivery_id, header.profile_id, header.job_id)
         if named != (work.delivery_id, work.profile_id, work.job_id):
             raise VerificationFailed("the manifest is of another delivery")
-        if sum(each.chunk.length for each in body.chunks) > body.storage_bytes:
+        if sum(made(each.chunk).length for each in body.chunks) > body.storage_bytes:
             raise VerificationFailed("the delivery is larger than the profile's storage")
         self._accept(manifest, known)
         return manifest
@@ -127,7 +130,7 @@ class Fetcher:
         if hashlib.sha256(chunk).hexdigest() != wanted.digest:
             file.unlink()  # the next try begins anew
             raise VerificationFailed(f"chunk {index} is not what the manifest promised")
-        self._disk.keep_chunk(wanted.digest, chunk)
+        self._keep(wanted, chunk)
         if index == len(acks):
             previous = bytes.fromhex(acks[-1]) if acks else first_ack(manifest.digest)
             made = ack(bytes.fromhex(manifest.transfer_key), index, previous, secret)
@@ -135,6 +138,15 @@ class Fetcher:
             self._disk.keep_acks(manifest.header.delivery_id, acks)
         file.unlink()
         return acks
+
+    def _keep(self, wanted: KnowledgeChunk, chunk: bytes) -> None:
+        """The chunk, or what it makes of one that is here; the delta itself is of no more use."""
+        kept = made(wanted)
+        if wanted.base is not None:
+            chunk = apply_delta(self._disk.chunk(wanted.base), chunk)
+            if hashlib.sha256(chunk).hexdigest() != kept.digest:
+                raise VerificationFailed("a delta does not make the chunk that it promised")
+        self._disk.keep_chunk(kept.digest, chunk)
 
     def _payload(self, manifest: Manifest, index: int, file: Path) -> bytes:
         """Chunk and sealed end, from however many connections it takes."""

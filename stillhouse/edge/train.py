@@ -14,13 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrize import register_parametrization
 
 from stillhouse.compress.arch import Network, build, load_state
 from stillhouse.compress.behaviour import Behaviour
-from stillhouse.compress.measure import Score, logits
-from stillhouse.compress.nested import recalibrate
-from stillhouse.compress.quantize import Floats
+from stillhouse.compress.groups import train_last
+from stillhouse.compress.losses import (
+    centroid_logits,
+    centroids_of,
+    distillation_loss,
+    feature_loss,
+)
+from stillhouse.compress.measure import Score, logits, nearest
+from stillhouse.compress.nested import optimiser_of, recalibrate
+from stillhouse.compress.qat import quantisation_aware
 from stillhouse.compress.recordings import Recordings
 from stillhouse.compress.sampler import WindowSampler, rotated
 from stillhouse.compress.slices import assemble
@@ -28,27 +34,12 @@ from stillhouse.compress.windows import PublicWindows
 from stillhouse.entities import ArchitectureSpec, Preprocessing, Student, TrainingRecipe
 from stillhouse.errors import VerificationFailed
 
+WEIGHT_DECAY = 1e-4
 LABELLED_WINDOWS = 4  # of a class, in samples (8 s on the wrist data): with less it does not train
 ROLLBACK_SE = 2.0  # validation is noisy: "keep the best" would wipe out most gains
 RESAMPLES = 200
 
-Anchor = Callable[[int], tuple[Tensor, Tensor]]  # windows wanted -> inputs, soft targets
-
-
-class FakeQuantised(nn.Module):
-    """Rounds a weight to the family's grid; the gradient passes as if it did not."""
-
-    step: Tensor
-    middle: int
-
-    def __init__(self, step: Floats, bits: int) -> None:
-        super().__init__()
-        self.register_buffer("step", torch.tensor(step), persistent=False)
-        self.middle = 2 ** (bits - 1)
-
-    def forward(self, weight: Tensor) -> Tensor:
-        code = (weight.detach() / self.step).floor().clamp(-self.middle, self.middle - 1)
-        return weight + ((code + 0.5) * self.step - weight.detach())
+Anchor = Callable[[int], tuple[Tensor, Tensor]]  # windows wanted -> inputs, teacher's outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +62,7 @@ def load_student(
     if arrays.student != student:
         raise VerificationFailed(f"chunks of {arrays.student}, not of {student}")
     model = load_state(build(architecture, student), arrays.state())
-    for name, step in arrays.steps.items():
-        module = model.get_submodule(name.removesuffix(".weight"))
-        register_parametrization(module, "weight", FakeQuantised(step, student.bits))
+    quantisation_aware(model, arrays.steps, student.bits)
     return model.eval()
 
 
@@ -97,6 +86,8 @@ def train(
     public: PublicWindows | None = None,
     behaviour: Behaviour | None = None,
     progress: Callable[[float], None] = lambda _: None,
+    *,
+    embeds: bool = False,
 ) -> Training:
     """Trains `model` in place on `private`; the same recipe and data give the same weights.
 
@@ -104,18 +95,21 @@ def train(
     Undone if validation shows a loss of two standard errors. Raises Invalid if no class has labels
     enough and VerificationFailed if `behaviour` is not of `public`.
     """
-    before = accuracy(model, validation, pre, recipe.seed)
+    support = private if embeds else None
+    before = accuracy(model, validation, pre, recipe.seed, support)
     start = copy.deepcopy(model.state_dict())
     rng = np.random.default_rng(recipe.seed)
     known = private.select(np.isin(private.labels, trainable_classes(private, pre)))
     sampler = WindowSampler(known, pre, rng, recipe.rotation_sd_rad, recipe.time_warp)
-    recalibrate(model, torch.from_numpy(known.windows(pre)[0]))
+    if recipe.adapt:
+        recalibrate(model, torch.from_numpy(known.windows(pre)[0]))
     if public is None or behaviour is None:
-        anchor = _self_anchor(model, sampler, recipe)
+        anchor = _self_anchor(model, sampler)
     else:
         anchor = _public_anchor(public, behaviour, pre, rng, recipe)
-    _fit(model, sampler, anchor, recipe, progress)
-    after = accuracy(model, validation, pre, recipe.seed)
+    hard = _hard(model, known, pre, embeds=embeds)
+    _fit(model, sampler, anchor, hard, recipe, progress, embeds=embeds)
+    after = accuracy(model, validation, pre, recipe.seed, support)
     rolled_back = after.accuracy < before.accuracy - ROLLBACK_SE * max(before.se, after.se)
     if rolled_back:
         model.load_state_dict(start)
@@ -141,61 +135,94 @@ def _public_anchor(
     x = public.values()[behaviour.first : behaviour.first + len(behaviour)]
     if len(x) < len(behaviour):
         raise VerificationFailed("behaviour on more windows than the device holds")
-    soft = behaviour.soft_targets(recipe.temperature)
+    features = behaviour.features
+    taught = np.log(behaviour.soft_targets(1)) if features is None else features
 
     def draw(count: int) -> tuple[Tensor, Tensor]:
         chosen = rng.integers(len(x), size=count)
         turned = rotated(x[chosen], pre, rng, recipe.rotation_sd_rad)
-        return torch.from_numpy(turned), torch.from_numpy(soft[chosen])
+        return torch.from_numpy(turned), torch.from_numpy(taught[chosen])
 
     return draw
 
 
-def _self_anchor(model: nn.Module, sampler: WindowSampler, recipe: TrainingRecipe) -> Anchor:
+def _self_anchor(model: nn.Module, sampler: WindowSampler) -> Anchor:
     start = copy.deepcopy(model)
 
     def draw(count: int) -> tuple[Tensor, Tensor]:
         x = sampler.draw(count)[0]
-        soft = torch.from_numpy(logits(start, x)) / recipe.temperature
-        return torch.from_numpy(x), F.softmax(soft, 1)
+        return torch.from_numpy(x), torch.from_numpy(logits(start, x))
 
     return draw
 
 
+def _hard(
+    model: nn.Module, private: Recordings, pre: Preprocessing, *, embeds: bool
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of outputs against private labels; of features by the classes' centroids, which are
+    those of the student as it was received."""
+    if not embeds:
+        return F.cross_entropy
+    x, labels, _ = private.windows(pre)
+    parts = (torch.from_numpy(logits(model, x)), torch.from_numpy(labels), int(labels.max()) + 1)
+    centroids = centroids_of(*parts)
+    return lambda features, wanted: F.cross_entropy(centroid_logits(features, centroids), wanted)
+
+
 def _fit(
-    model: nn.Module,
+    model: Network,
     sampler: WindowSampler,
     anchor: Anchor,
+    hard: Callable[[Tensor, Tensor], Tensor],
     recipe: TrainingRecipe,
     progress: Callable[[float], None],
+    *,
+    embeds: bool,
 ) -> None:
     """Batch norms keep their statistics: `model` stays in evaluation mode throughout."""
-    parameters, share = list(model.parameters()), recipe.public_share
-    optimiser = torch.optim.SGD(
-        parameters, recipe.learning_rate, 0.9, weight_decay=1e-4, nesterov=True
-    )
+    parameters, share = train_last(model, recipe.trainable), recipe.public_share
+    optimiser = optimiser_of(parameters, recipe.optimiser, recipe.learning_rate, WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.2
     )
     for step in range(recipe.steps):
         x, labels = map(torch.from_numpy, sampler.draw(recipe.batch - recipe.batch // 2))
-        anchored, soft = anchor(recipe.batch // 2)
+        anchored, taught = anchor(recipe.batch // 2)
         output = model(torch.cat([x, anchored]))
-        hard = F.cross_entropy(output[: len(x)], labels)
-        student = F.log_softmax(output[len(x) :] / recipe.temperature, 1)
-        kept = F.kl_div(student, soft, reduction="batchmean") * recipe.temperature**2
+        kept = (
+            feature_loss(output[len(x) :], taught)
+            if embeds
+            else distillation_loss(
+                output[len(x) :], taught, recipe.temperature, standardise=recipe.standardise
+            )
+        )
         optimiser.zero_grad()
-        (share * kept + (1 - share) * hard).backward()
+        (share * kept + (1 - share) * hard(output[: len(x)], labels)).backward()
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimiser.step()
         schedule.step()
         progress((step + 1) / recipe.steps)
 
 
-def accuracy(model: nn.Module, recordings: Recordings, pre: Preprocessing, seed: int) -> Score:
-    """Over windows; the standard error by bootstrap over recordings, whose windows are not free."""
+def accuracy(
+    model: nn.Module,
+    recordings: Recordings,
+    pre: Preprocessing,
+    seed: int,
+    support: Recordings | None = None,
+) -> Score:
+    """Over windows; the standard error by bootstrap over recordings, whose windows are not free.
+
+    A model that embeds names the class of the nearest centroid of the labelled `support`.
+    """
     x, labels, owner = recordings.windows(pre)
-    right = logits(model, x).argmax(1) == labels
+    outputs = logits(model, x)
+    if support is None:
+        found = outputs.argmax(1)
+    else:
+        known, classes, _ = support.windows(pre)
+        found = nearest(outputs, logits(model, known), classes)
+    right = found == labels
     sums, counts = (np.bincount(owner, v, len(recordings)) for v in (right, np.ones(len(right))))
     rng = np.random.default_rng(seed)
     drawn = rng.integers(len(recordings), size=(RESAMPLES, len(recordings)))

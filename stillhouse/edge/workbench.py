@@ -9,9 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from stillhouse.compress.arch import build, load_weights, to_safetensors
+from stillhouse.compress.arch import Network, build, load_weights, to_safetensors
+from stillhouse.compress.architectures import network
 from stillhouse.compress.behaviour import Behaviour
-from stillhouse.compress.measure import activation_bytes, logits
+from stillhouse.compress.measure import activation_bytes, logits, training_bytes
 from stillhouse.compress.quantize import FLOAT_BITS
 from stillhouse.compress.recordings import Recordings
 from stillhouse.compress.windows import PublicWindows
@@ -41,6 +42,7 @@ class Workbench:
     def __init__(self, private: PrivateData, public: PublicWindows | None) -> None:
         self._private, self._public = private, public
         self._trained_s = 0.0
+        self._training_bytes: int | None = None  # where this process trained
 
     # --- the hooks of a device ---
 
@@ -55,6 +57,13 @@ class Workbench:
     def memory_bytes(self, card: ModelCard, student: Student, weights_bytes: int) -> int:
         """Weights in the runtime's format and the peak of live activations at batch 1."""
         return weights_bytes + activation_bytes(build(card.architecture, student), shape_of(card))
+
+    def training_bytes(self, work: TrainWork, model: Network, weights_bytes: int) -> int:
+        """The received weights and the peak of one step of the recipe, measured on `model`."""
+        recipe = work.training
+        return weights_bytes + training_bytes(
+            model, shape_of(work.card), recipe.batch, recipe.trainable
+        )
 
     # --- the loop's work ---
 
@@ -92,10 +101,12 @@ class Workbench:
             card.preprocessing,
             work.training,
             self._public if behaviour else None,
-            Behaviour.from_bytes(behaviour[0]) if behaviour else None,
+            Behaviour.joined(behaviour) if behaviour else None,
             progress,
+            embeds=network(card.architecture).embeds,
         )
         self._trained_s = time.monotonic() - started
+        self._training_bytes = self.training_bytes(work, model, sum(map(len, weights)))
         return to_safetensors(baked(model, card.architecture, work.student)), training
 
     def self_test(self, card: ModelCard, student: Student, trained: bytes) -> bool:
@@ -112,7 +123,8 @@ class Workbench:
         """The trained student on held-out private data; `reference_bytes`: its chunks on disk."""
         card = work.card
         model = load_weights(build(card.architecture, work.student), trained)
-        score = accuracy(model, self._private.validation, card.preprocessing, work.seed)
+        support = self._private.train if network(card.architecture).embeds else None
+        score = accuracy(model, self._private.validation, card.preprocessing, work.seed, support)
         quantised = work.student.bits < FLOAT_BITS
         p50, p95 = self.latency_ms(
             card, work.student, work.cpu_cores, quantised=quantised, seed=work.seed
@@ -127,6 +139,7 @@ class Workbench:
             latency_p95_ms=p95,
             peak_memory_bytes=self.memory_bytes(card, work.student, reference_bytes),
             storage_bytes=reference_bytes,
+            training_memory_bytes=self._training_bytes,
             training_time_s=self._trained_s,
             source=self.source,
         )

@@ -74,6 +74,7 @@ class AsyncStillhouse:
     replace_profile = sends(calls.replace_profile)
     delete_profile = sends(calls.delete_profile)
     submit = sends(calls.submit)
+    plan_job = sends(calls.plan_job)
     jobs = sends(calls.jobs)
     status = sends(calls.status)
     graph = sends(calls.graph)

@@ -21,6 +21,7 @@ from stillhouse.entities import (
     ProfileSpec,
     VerdictKind,
 )
+from stillhouse.estimates import Preview
 from stillhouse.wire.endpoints import PATH, Endpoints
 from stillhouse.wire.messages import (
     AliasRequest,
@@ -38,6 +39,7 @@ from stillhouse.wire.messages import (
 )
 
 OVER = ("ENDED", "FAILED", "CANCELLED", "EXPIRED")
+DRY_RUN = "dry_run=true"
 PART_BYTES = 4 << 20  # of an upload
 
 T = TypeVar("T")
@@ -189,6 +191,20 @@ def submit(
         deadline_s=deadline_s,
     )
     return post("/distillation_jobs", DistillationJob, body, key)
+
+
+def plan_job(client_id: str, central_model: str, profile_id: str) -> Call[Preview]:
+    """What that job would begin with: its plan, alternatives, or verdict. Nothing is created.
+
+    ModelAbsent (409) where the job would wait for its central model.
+    """
+    body = JobRequest(
+        client_id=client_id,
+        central_model_version=central_model,
+        edge_model_profile_id=profile_id,
+    )
+    content = body.model_dump_json().encode()
+    return Call("POST", "/distillation_jobs", reads(Preview), content, kind_of(body), DRY_RUN)
 
 
 def jobs(

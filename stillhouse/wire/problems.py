@@ -61,6 +61,12 @@ PROBLEMS: dict[type[StillhouseError], tuple[int, str, str, str]] = {
         "A job uses this profile",
         "Cancel the job or wait until it is over.",
     ),
+    errors.ModelAbsent: (
+        409,
+        "model_absent",
+        "The central model is not there yet",
+        "Submit the job: it waits for the model. Or plan again once it is registered.",
+    ),
     errors.AckMismatch: (
         409,
         "ack_mismatch",

@@ -7,7 +7,7 @@ from safetensors.numpy import load, save
 from tiny import ARCHITECTURE, GRID, central_weights
 
 from stillhouse.compress.arch import build, load_weights, to_safetensors, weights_of
-from stillhouse.compress.layout import network
+from stillhouse.compress.architectures import network
 from stillhouse.errors import Invalid, UnsupportedFormat
 
 

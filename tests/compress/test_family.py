@@ -3,13 +3,15 @@
 import json
 import struct
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load, save
 from tiny import (
     GRID,
-    RECIPE,
+    PRE,
     REGISTERED,
     SPEC,
     build_tiny,
@@ -18,11 +20,21 @@ from tiny import (
     recordings,
 )
 
-from stillhouse.chunks import weights_chunks
-from stillhouse.compress.container import Family, FamilyGrid
+from stillhouse.compress.arch import build, load_state, to_safetensors
+from stillhouse.compress.architectures import network
+from stillhouse.compress.container import Family
 from stillhouse.compress.family import build_family
+from stillhouse.compress.measure import logits
 from stillhouse.compress.recordings import Recordings
 from stillhouse.compress.slices import weights_chunk
+from stillhouse.entities import (
+    ArchitectureSpec,
+    CentralModelSpec,
+    FamilyGrid,
+    FamilyRecipe,
+    Preprocessing,
+    WeightsRecipe,
+)
 from stillhouse.errors import Invalid, VerificationFailed
 
 
@@ -42,7 +54,7 @@ def test_the_table_has_every_point_of_the_grid() -> None:
     assert tuple(row.student for row in table.rows) == GRID.students()
     assert table.family_digest == family().digest
     assert (table.registered_accuracy, table.registered_accuracy_se) == REGISTERED
-    assert table.classes == 3
+    assert table.outputs == 3
 
 
 def test_the_prior_rewards_agreement_and_stays_near_the_registered_accuracy() -> None:
@@ -53,10 +65,10 @@ def test_the_prior_rewards_agreement_and_stays_near_the_registered_accuracy() ->
         assert row.accuracy == pytest.approx(min(1, max(0, expected)))
 
 
-def test_wire_bytes_are_those_of_the_chunks() -> None:
+def test_wire_bytes_are_those_of_one_chunk() -> None:
     for row in family().table.rows:
-        chunks = weights_chunks(GRID.students(), row.student)
-        assert row.wire_bytes == sum(len(weights_chunk(family(), recipe)) for recipe in chunks)
+        whole = WeightsRecipe(base=None, student=row.student)
+        assert row.wire_bytes == len(weights_chunk(family(), whole))
 
 
 def test_every_cost_grows_with_the_student() -> None:
@@ -85,7 +97,6 @@ def test_progress_grows_to_one() -> None:
         grid,
         seed=0,
         progress=heard.append,
-        recipe=RECIPE,
     )
     assert heard == sorted(heard)
     assert heard[-1] == pytest.approx(1)
@@ -151,3 +162,69 @@ def test_a_truncated_family_is_refused(cut: int) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_family_builds_on_a_gpu() -> None:
     assert build_tiny(device="cuda").table.rows[0].student == GRID.students()[0]
+
+
+def test_unlabelled_windows_alone_are_enough() -> None:
+    alone = build_family(central_weights(), SPEC, None, SOME.unlabelled(), REGISTERED, GRID, seed=0)
+    assert len(alone.table.rows) == len(GRID.students())
+    assert alone.digest != family().digest
+
+
+def test_blocks_are_kept_by_their_ranking() -> None:
+    """Every student of a family runs, whichever blocks its depth leaves."""
+    ranked = network(family().header.architecture)
+    assert sorted(ranked.rankings[0]) == [0, 1]
+    for point in GRID.students():
+        arrays = family().weights(point) | dict(family().statistics[point])
+        model = load_state(build(family().header.architecture, point), arrays).eval()
+        assert np.isfinite(logits(model, SOME.windows(PRE)[0])).all()
+
+
+def retrained() -> bytes:
+    """The central model after more training: its weights moved a little."""
+    moved = {
+        name: value + 0.02 * value.std() * np.random.default_rng(1).standard_normal(value.shape)
+        for name, value in load(central_weights()).items()
+    }
+    return save({name: value.astype(np.float32) for name, value in moved.items()})
+
+
+def test_an_update_keeps_the_grid_of_integers_and_most_codes() -> None:
+    sets = (recordings(1), recordings(2).unlabelled(), REGISTERED, GRID)
+    update = build_family(retrained(), SPEC, *sets, seed=0, previous=family())
+    fresh = build_family(retrained(), SPEC, *sets, seed=0)
+    assert update.table.updates == family().digest
+    assert update.header.architecture == family().header.architecture
+
+    def same(new: Family) -> float:
+        pairs = [(new.codes[name], codes) for name, codes in family().codes.items()]
+        return float(np.mean(np.concatenate([(a >> 4 == b >> 4).ravel() for a, b in pairs])))
+
+    assert same(update) > same(fresh) + 0.05
+
+
+def test_a_family_of_images_builds() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 1, 64)).astype(np.float32)
+    spec = CentralModelSpec(
+        architecture=ArchitectureSpec(
+            id="resnet2d",
+            kwargs={"classes": 3, "channels1": 4, "channels2": 8, "rows": 8, "columns": 8},
+        ),
+        preprocessing=Preprocessing(window=64, step=64, mean=(0.0,), deviation=(1.0,)),
+        labels=("a", "b", "c"),
+        files={},
+        family=FamilyRecipe(steps=4, public_windows=20),
+    )
+    starts = np.arange(60) * 64
+    images = Recordings(
+        x.transpose(0, 2, 1).reshape(-1, 1),
+        np.stack([starts, starts + 64], axis=1),
+        rng.integers(0, 3, 60),
+        np.arange(60),
+    )
+    grid = FamilyGrid(widths=(0.5, 1), depths=((1, 3), (1, 3)), bits=(4, 8))
+    weights = to_safetensors(build(spec.architecture))
+    built = build_family(weights, spec, images, images, (0.5, 0.1), grid, seed=0)
+    assert [row.student for row in built.table.rows] == list(grid.students())
+    assert len(built.public) == 20

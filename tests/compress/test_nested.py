@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from tiny import ARCHITECTURE, GRID, shape
 
 from stillhouse.compress.arch import build, load_state, weights_of
-from stillhouse.compress.container import FamilyGrid
+from stillhouse.compress.losses import distillation_loss
 from stillhouse.compress.nested import (
     NestedStudents,
-    distillation_loss,
     drawn_students,
     open_students,
     recalibrate,
 )
+from stillhouse.entities import FamilyGrid
 
 
 @given(progress=st.floats(0, 2))
@@ -42,7 +42,7 @@ def test_gradients_of_a_student_reach_its_corner_alone() -> None:
     weights = build(ARCHITECTURE)
     nested = NestedStudents(weights, ARCHITECTURE, GRID, "cpu")
     nested(shape(0.5, 1, 1), torch.randn(4, 3, 16)).sum().backward()
-    stem, deep = weights.stem.convolution.weight.grad, weights.stages[0][1]
+    stem, deep = weights.stem.convolution.weight.grad, weights.stages[0]["1"]
     assert (stem[:2] != 0).any()
     assert (stem[2:] == 0).all()
     assert all(p.grad is None for p in deep.parameters())

@@ -3,11 +3,13 @@
 import hashlib
 
 import pytest
-from tiny import GRID, family, student
+from tiny import family, student, updated
 
-from stillhouse.chunks import chunks_for
+from stillhouse.chunks import Routes, chunks_for, made
 from stillhouse.compress.container import Family
-from stillhouse.compress.pack import Pack, build_pack
+from stillhouse.compress.deltas import apply_delta
+from stillhouse.compress.pack import Pack, build_pack, update_share
+from stillhouse.entities import DeltaRecipe, WeightsRecipe
 from stillhouse.errors import VerificationFailed
 
 RECIPES = chunks_for(family().table, student(1, 2, 1), windows=20)
@@ -30,11 +32,30 @@ def test_a_rebuild_from_the_stored_family_has_the_same_digest() -> None:
     assert build_pack(stored, RECIPES) == build_pack(family(), RECIPES)
 
 
-def test_the_table_foretells_the_bytes_of_the_weights() -> None:
-    pack = build_pack(family(), RECIPES)
-    weights = sum(chunk.length for chunk in pack.chunks if chunk.recipe.kind == "weights")
-    assert weights == family().table.facts(student(1, 2, 1)).wire_bytes
-    assert student(1, 2, 1) in GRID.students()
+def test_the_table_foretells_the_bytes_of_each_chunk_within_one() -> None:
+    routes = Routes(family().table)
+    for chunk in build_pack(family(), RECIPES).chunks:
+        if isinstance(chunk.recipe, WeightsRecipe):
+            assert abs(routes.new_bytes(chunk.recipe) - chunk.length) <= 1
+
+
+def test_a_delta_says_between_which_chunks_it_leads_and_makes_the_second() -> None:
+    new, before = updated(), {family().digest: family()}
+    weights = [recipe for recipe in RECIPES if isinstance(recipe, WeightsRecipe)]
+    deltas = [DeltaRecipe(family=family().digest, of=recipe) for recipe in weights]
+    old_pack, new_pack = build_pack(family(), weights), build_pack(new, weights)
+    pack = build_pack(new, deltas, before)
+    for index, chunk in enumerate(pack.chunks):
+        old, wanted = old_pack.chunks[index], new_pack.chunks[index]
+        assert chunk.base == old.digest
+        assert made(chunk) == wanted
+        made_bytes = apply_delta(part(old_pack, index), part(pack, index))
+        assert made_bytes == part(new_pack, index)
+
+
+def part(pack: Pack, index: int) -> bytes:
+    start, stop = pack.ranges[index]
+    return pack.payload[start:stop]
 
 
 def test_a_pack_is_read_back_and_every_changed_byte_of_it_is_noticed() -> None:
@@ -44,3 +65,9 @@ def test_a_pack_is_read_back_and_every_changed_byte_of_it_is_noticed() -> None:
     for at in (0, 10, len(data) - len(pack.payload), len(data) - 1):
         with pytest.raises(VerificationFailed):
             Pack.from_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+
+
+def test_what_an_update_costs_is_measured_on_deltas() -> None:
+    share = update_share(family(), updated())
+    assert 0 < share < 1
+    assert update_share(family(), family()) < share

@@ -19,11 +19,20 @@ from edge_sim.device import SimulatedWorkbench
 from edge_sim.scenario import DeviceModel
 from stillhouse.commands import Cancel
 from stillhouse.compress.arch import build, load_weights
+from stillhouse.compress.slices import weights_chunk
 from stillhouse.decisions import Request
 from stillhouse.edge.agent import Agent
 from stillhouse.edge.train import Training
 from stillhouse.edge.workbench import PrivateData, Workbench
-from stillhouse.entities import JobState, Principal, ProfileSpec, Role, Student, VerdictKind
+from stillhouse.entities import (
+    DeltaRecipe,
+    JobState,
+    Principal,
+    ProfileSpec,
+    Role,
+    Student,
+    VerdictKind,
+)
 from stillhouse.errors import AckMismatch, VerificationFailed
 from stillhouse.rows import DistillationJobRow
 from stillhouse.wire.client import SignedClient
@@ -363,6 +372,30 @@ def test_the_student_is_the_same_however_slowly_its_chunks_come(
         assert ("warms up" in site.doing) or not slow
         students.append(site.boot().disk.student(job.profile.id))
     assert students[0] == students[1]
+
+
+def test_what_a_device_holds_of_the_version_before_is_updated_by_deltas(site: Site) -> None:
+    first = site.run()
+    updated = tiny.updated()
+    site.plant.announce("waves", updated, version=2)
+    job = site.run()
+    assert job.model is not None
+    assert (job.model.version, job.model.updates) == (2, tiny.family().digest)
+    sent = [each for delivery in site.plant.deliveries(job.id) for each in delivery.chunks]
+    deltas = [each for each in sent if isinstance(each.recipe, DeltaRecipe)]
+    assert deltas
+    disk = site.boot().disk
+    for delta in deltas:
+        assert delta.base is not None
+        assert disk.has(delta.base)
+        assert delta.makes is not None
+        assert disk.chunk(delta.makes) == weights_chunk(updated, delta.recipe.of)
+        assert not disk.has(delta.digest)
+    assert delta.makes in disk.reference(job.profile.id)
+    again = site.run()
+    resent = {each.recipe for row in site.plant.deliveries(again.id) for each in row.chunks}
+    assert not resent & {each.recipe for each in sent}
+    assert first.state is job.state is again.state is JobState.ENDED
 
 
 def test_a_device_outlives_an_outage_and_goes_on_when_the_server_is_back(site: Site) -> None:

@@ -8,12 +8,14 @@ import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from kills import killed_at_rename
-from tiny import ARCHITECTURE, PRE, step, student
+from tiny import ARCHITECTURE, GRID, PRE, family, step, student, updated
 
+from stillhouse.compress.deltas import make_delta
+from stillhouse.compress.slices import chunk_layout, weights_chunk
 from stillhouse.edge.fetch import PATIENCE, Fetcher
 from stillhouse.edge.slots import Disk
-from stillhouse.entities import KnowledgeChunk, Role
-from stillhouse.errors import Unavailable, VerificationFailed
+from stillhouse.entities import DeltaRecipe, KnowledgeChunk, Role
+from stillhouse.errors import NotFound, Unavailable, VerificationFailed
 from stillhouse.wire.client import SignedClient
 from stillhouse.wire.frame import TAG_BYTES
 from stillhouse.wire.identity import Identity
@@ -113,7 +115,7 @@ class Sender(httpx2.BaseTransport):
             ManifestChunk(
                 chunk=chunk, payload_digest=sealed(self.id, i, payload)[0].hex(), runs=None
             )
-            for i, (chunk, payload) in enumerate(zip(CHUNKS, self.payloads, strict=True))
+            for i, (chunk, payload) in enumerate(zip(CHUNKS, self.payloads, strict=False))
         ]
         body = ManifestBody(
             profile_revision=1,
@@ -377,3 +379,62 @@ def test_a_version_has_one_manifest(sender: Sender, tmp_path: Path) -> None:
     with pytest.raises(VerificationFailed, match="another manifest of version 2"):
         fetch(second, tmp_path / "device")
     assert files(tmp_path / "device") == before
+
+
+# --- deltas --------------------------------------------------------------------------------------
+
+OF = step(None, student(0.5, 1, 1))
+OLD, NEW = weights_chunk(family(), OF), weights_chunk(updated(), OF)
+DELTA = make_delta(OLD, NEW, chunk_layout(ARCHITECTURE, GRID.widths, OF))
+
+
+def update(folder: Path, **changes: object) -> Sender:
+    """A delivery of one delta from OLD to NEW."""
+    chunk = KnowledgeChunk(
+        recipe=DeltaRecipe(family=family().digest, of=OF),
+        digest=digest(DELTA),
+        length=len(DELTA),
+        base=digest(OLD),
+        makes=digest(NEW),
+        makes_length=len(NEW),
+    ).model_copy(update=changes)
+    payload = sealed("dlv-1", 0, DELTA)[0].hex()
+    chunks = (ManifestChunk(chunk=chunk, payload_digest=payload, runs=OF.student),)
+    return Sender(folder, (DELTA,), chunks=chunks, train_after=0, storage_bytes=100_000)
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_a_delta_leaves_the_chunk_that_it_makes(tmp_path: Path) -> None:
+    sender, folder = update(tmp_path / "server"), tmp_path / "device"
+    Disk(folder).keep_chunk(digest(OLD), OLD)
+    disk = fetch(sender, folder)
+    assert disk.chunk(digest(NEW)) == NEW
+    assert not disk.has(digest(DELTA))
+    assert sender.acknowledged == 1
+    fetch(sender, folder)
+    assert sender.sent == [(0, 0)]
+
+
+def test_a_delta_is_not_acknowledged_where_it_makes_something_else(tmp_path: Path) -> None:
+    sender, folder = update(tmp_path / "server", makes="a" * 64), tmp_path / "device"
+    Disk(folder).keep_chunk(digest(OLD), OLD)
+    with pytest.raises(VerificationFailed, match="promised"):
+        fetch(sender, folder)
+    assert sender.acknowledged == 0
+    assert {path.name for path in (folder / "chunks").iterdir()} == {digest(OLD)}
+
+
+def test_a_delta_of_a_chunk_that_is_not_there_is_not_acknowledged(tmp_path: Path) -> None:
+    sender = update(tmp_path / "server")
+    with pytest.raises(NotFound):
+        fetch(sender, tmp_path / "device")
+    assert sender.acknowledged == 0
+
+
+def test_what_a_delta_makes_must_fit_the_storage(tmp_path: Path) -> None:
+    sender, folder = update(tmp_path / "server", makes_length=100_001), tmp_path / "device"
+    with pytest.raises(VerificationFailed, match="storage"):
+        fetch(sender, folder)

@@ -16,7 +16,7 @@ from stillhouse.entities import BehaviourRecipe, TrainingRecipe
 from stillhouse.errors import Invalid, VerificationFailed
 
 POINT = student(1, 1, 2)
-CHUNKS = [weights_chunk(family(), r) for r in weights_chunks(GRID.students(), POINT)]
+CHUNKS = [weights_chunk(family(), r) for r in weights_chunks(family().table, POINT)]
 PRIVATE, VALIDATION = recordings(7), recordings(8)
 RECIPE = TrainingRecipe(steps=60, batch=32, seed=5)
 BEHAVIOUR = Behaviour.from_bytes(
@@ -36,7 +36,7 @@ def outputs(model: Network) -> np.ndarray:
 @pytest.mark.parametrize("bits", [4, 8, 32])
 def test_a_loaded_student_computes_with_the_weights_that_were_sent(bits: int) -> None:
     point = student(0.5, 1, 1, bits)
-    chunks = [weights_chunk(family(), r) for r in weights_chunks(GRID.students(), point)]
+    chunks = [weights_chunk(family(), r) for r in weights_chunks(family().table, point)]
     model, sent = load_student(ARCHITECTURE, point, chunks), assemble(ARCHITECTURE, chunks).state()
     torch.testing.assert_close(
         model.stem.convolution.weight.detach(), torch.tensor(sent["stem.convolution.weight"])

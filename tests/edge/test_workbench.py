@@ -21,7 +21,7 @@ CARD = ModelCard(
     transfer_input_count=20,
 )
 POINT = tiny.student(0.5, 1, 2)
-WEIGHTS = [weights_chunk(tiny.family(), r) for r in weights_chunks(tiny.GRID.students(), POINT)]
+WEIGHTS = [weights_chunk(tiny.family(), r) for r in weights_chunks(tiny.family().table, POINT)]
 BEHAVIOUR = [behaviour_chunk(tiny.family(), BehaviourRecipe(top_k=2, first=0, count=20))]
 PRIVATE = PrivateData(tiny.recordings(5), tiny.recordings(6))
 WHERE = {"job_id": "job-1", "attempt": 1, "card": CARD}
@@ -102,7 +102,7 @@ def test_a_student_that_does_not_load_and_compute_fails_its_self_test(damage: st
     tensors = load(trained())
     tensors["head.weight"][0, 0] = np.nan
     other = BENCH.train(
-        train_work().model_copy(update={"student": tiny.student(0.5, 1, 1)}),
+        train_work().model_copy(update={"student": tiny.student(0.5, 1, 1, bits=4)}),
         WEIGHTS[:1],
         BEHAVIOUR,
         lambda _: None,

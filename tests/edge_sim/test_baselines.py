@@ -77,7 +77,8 @@ def test_every_baseline_repeats_itself_and_is_scored(name: str) -> None:
 
 def test_the_students_size_is_that_of_its_bits_and_the_central_models_is_larger() -> None:
     found = {name: make(bench()) for name, make in BASELINES.items()}
-    assert found["without_behaviour"].storage_bytes == tiny.family().stored_bytes(STUDENT)
+    student = tiny.family().table.facts(STUDENT)
+    assert found["without_behaviour"].storage_bytes == student.storage_bytes
     assert found["scratch"].storage_bytes < found["quantise_only"].storage_bytes
     assert found["quantise_only"].storage_bytes < found["central_personalised"].storage_bytes
     assert "int4" in found["quantise_only"].student

@@ -94,7 +94,7 @@ def test_probes_fit_what_the_profile_says_and_what_the_device_has(declared, real
 
 
 def test_a_student_that_exceeds_the_memory_is_refused() -> None:
-    recipes = weights_chunks(tiny.GRID.students(), LARGEST)
+    recipes = weights_chunks(tiny.family().table, LARGEST)
     chunks = [weights_chunk(tiny.family(), recipe) for recipe in recipes]
     assert bench().answers(CARD, LARGEST, chunks)
     with pytest.raises(Invalid, match="takes"):

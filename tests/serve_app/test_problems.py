@@ -150,7 +150,7 @@ def test_a_body_that_is_not_what_the_route_reads_is_invalid(
 @pytest.mark.parametrize("operation", WITH_JSON)
 def test_a_field_that_is_missing_is_named(device: Member, operation: str) -> None:
     optional = {"holdings", "done", "probe_answers", "energy_mj", "training_memory_bytes"}
-    optional |= {"source", "priority", "deadline_s"}
+    optional |= {"source", "priority", "deadline_s", "strict"}
     for field in document(operation).keys() - optional:
         body = {name: value for name, value in document(operation).items() if name != field}
         problem = is_problem(ask(device, operation, json.dumps(body).encode()), 422)

@@ -125,7 +125,7 @@ def walk(portal: anyio.from_thread.BlockingPortal) -> Iterator[Walk]:
 def test_a_device_is_told_each_step_from_probe_to_verdict(walk: Walk) -> None:
     probe = walk.work(ProbeWork)
     assert probe.students == tiny.family().table.probes
-    assert probe.card.architecture == tiny.ARCHITECTURE
+    assert probe.card.architecture == tiny.family().header.architecture
     assert probe.memory_bytes == ROOMY.memory_bytes
     assert walk.probe().status_code == 204
     fetch = walk.work(FetchWork)

@@ -6,12 +6,19 @@ import pytest
 from edge_sim.wrist import data, owner
 from stillhouse.chunks import weights_chunks
 from stillhouse.compress.behaviour import Behaviour, behaviour_chunk
-from stillhouse.compress.container import Family, FamilyGrid
-from stillhouse.compress.family import FamilyRecipe, build_family
+from stillhouse.compress.container import Family
+from stillhouse.compress.family import build_family
 from stillhouse.compress.recordings import UNLABELLED, Recordings
 from stillhouse.compress.slices import weights_chunk
 from stillhouse.edge.train import accuracy, load_student, train
-from stillhouse.entities import BehaviourRecipe, CentralModelSpec, Student, TrainingRecipe
+from stillhouse.entities import (
+    BehaviourRecipe,
+    CentralModelSpec,
+    FamilyGrid,
+    FamilyRecipe,
+    Student,
+    TrainingRecipe,
+)
 
 GRID = FamilyGrid(widths=(0.25, 1.0), depths=((1, 3), (1, 3)), bits=(4, 8))
 SMALLEST = Student(width=0.25, depths=(1, 1), bits=4)
@@ -29,13 +36,12 @@ def family(registration: owner.Registration) -> Family:
         preprocessing=registration.preprocessing,
         labels=registration.labels,
         files={},
+        family=FamilyRecipe(epochs=4),
     )
     sets = map(Recordings.from_parquet, (registration.training, registration.transfer))
     score = owner.oracle(registration, Recordings.from_parquet(registration.evaluation))
     registered = (score.accuracy, score.se)
-    return build_family(
-        registration.weights, spec, *sets, registered, GRID, seed=0, recipe=FamilyRecipe(epochs=4)
-    )
+    return build_family(registration.weights, spec, *sets, registered, GRID, seed=0)
 
 
 def test_the_transfer_set_is_the_evaluation_set_without_its_labels(registration) -> None:
@@ -54,7 +60,7 @@ def test_a_three_kilobyte_student_learns_its_person(registration, family) -> Non
     row = family.table.facts(SMALLEST)
     assert row.wire_bytes < 3_000
     assert row.agreement > 0.75
-    chunks = [weights_chunk(family, r) for r in weights_chunks(GRID.students(), SMALLEST)]
+    chunks = [weights_chunk(family, r) for r in weights_chunks(family.table, SMALLEST)]
     behaviour = Behaviour.from_bytes(
         behaviour_chunk(family, BehaviourRecipe(top_k=2, first=0, count=len(family.public)))
     )
