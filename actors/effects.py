@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
+from ray.exceptions import RayTaskError
 
 from actors.reading import Order
 from actors.settings import CHUNK_SERVER, VAULT, ActorSettings
@@ -78,6 +79,12 @@ def report(
     try:
         command = result()
     except Exception as error:  # a task's failure is an answer too
-        command = failure(f"{type(error).__name__}: {error}"[:500])
+        command = failure(said(error))
     key = f"{place}/{type(command).__name__}"
     ray.get(actor.apply.remote([Request(key, key, SYSTEM, command)]))
+
+
+def said(error: Exception) -> str:
+    """An error's name and words; of a task that another waited for, its own, not its traceback."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return f"{type(cause).__name__}: {cause}"[:500]

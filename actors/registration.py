@@ -17,6 +17,7 @@ from cluster.placement import prefer_gpu
 from cluster.sources import code_digest
 from stillhouse.decisions import Effect
 from stillhouse.entities import CentralModel, CentralModelSpec, FamilyTable, digest_of
+from stillhouse.errors import UnsupportedFormat
 from stillhouse.vault import (
     Evaluated,
     FamilyBuilt,
@@ -95,18 +96,23 @@ class Files:
         sealed = ray.get(self.vault.family.remote(digest))
         return Family.from_bytes(open_artefact(sealed.data, self.key, family_label(digest)))
 
+    def row(self, key: str) -> Any:
+        return ray.get(self.vault.rows.remote([key]))[key]
+
     def previous(self) -> "Family | None":
         """The family of the latest version before this one, if devices can update from it: the
         same architecture, preprocessing and grid."""
         name, spec = self.version.name, self.version.spec
-        row = ray.get(self.vault.rows.remote([name_key(name)]))[name_key(name)]
+        row = self.row(name_key(name))
         if row is None or row.latest is None or row.latest >= self.version.version:
             return None
-        key = version_key(name, row.latest)
-        before: VersionRow = ray.get(self.vault.rows.remote([key]))[key]
+        before: VersionRow = self.row(version_key(name, row.latest))
         if before.model is None or compatible(before.spec) != compatible(spec):
             return None
-        return self.family(before.model.family_digest)
+        try:
+            return self.family(before.model.family_digest)
+        except UnsupportedFormat:  # of an earlier release: there is nothing to update from
+            return None
 
     def keep(self, family: "Family", key: str) -> None:
         sealed = seal_artefact(

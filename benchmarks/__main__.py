@@ -14,7 +14,6 @@ BENCHMARKS = {
     "planner": "benchmarks.knowledge.planner",
     "faults": "benchmarks.faults",
     "journal": "benchmarks.journal",
-    "planner": "benchmarks.knowledge.planner",
     "general_queue": "benchmarks.general_queue",
 }
 

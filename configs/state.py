@@ -29,6 +29,11 @@ from stillhouse.errors import JournalMissing, JournalUnavailable
 
 LOCAL = Path(__file__).with_name("local.yaml")
 PATIENCE_S = 2.0  # what takes longer shows how far it is
+AGAIN = (
+    "Families that the earlier release built cannot be read by this one, whose containers are "
+    "others: register each central model again, as a new version, and set its aliases. Jobs that "
+    "began with an earlier version fail once they need its family; their histories stay."
+)
 
 state = typer.Typer(
     no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False
@@ -52,9 +57,11 @@ class Copied(Entity):
 
 
 class Migrated(Entity):
-    """The journals that were migrated; the others were of the present schema already."""
+    """The journals that were migrated, the others being of the present schema already; and what a
+    migration cannot do."""
 
     journals: tuple[str, ...]
+    left_to_do: str = ""
 
 
 class Finding(Entity):
@@ -102,7 +109,8 @@ def restore(folder: Path, settings: SettingsFile = LOCAL, json: Json = False) ->
 def migrate(settings: SettingsFile = LOCAL, json: Json = False) -> None:
     """Bring journals of an older schema to the present one; the server must be stopped.
 
-    Each old journal stays beside the new one, as NAME.schema-2.bak.
+    Each old journal, of schema N, stays beside the new one, as NAME.schema-N.bak. Families that an
+    earlier release built are not read any more: register their central models again.
     """
     actors, done = load(settings), []
     with failing(), progress("migrating") as told:
@@ -111,8 +119,11 @@ def migrate(settings: SettingsFile = LOCAL, json: Json = False) -> None:
                 rules = vault if identity.publisher == "vault" else shard
                 migrate_journal(path, identity, rules, rules.EVENTS, archive(actors), told)
                 done.append(path.name)
-    migrated = Migrated(journals=tuple(done))
-    tell(migrated) if json else out.print(f"migrated: {', '.join(done) or 'nothing to do'}")
+    migrated = Migrated(journals=tuple(done), left_to_do=AGAIN if "vault.sqlite" in done else "")
+    if json:
+        tell(migrated)
+    else:
+        out.print(f"migrated: {', '.join(done) or 'nothing to do'}\n{migrated.left_to_do}".strip())
 
 
 @state.command()

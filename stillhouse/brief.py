@@ -15,15 +15,13 @@ from stillhouse.entities import (
     FamilyTable,
     KnowledgeChunk,
     Plan,
-    ProfileSpec,
     WeightsRecipe,
-    digest_of,
 )
 from stillhouse.fleet import FleetPrior
 from stillhouse.jobs import Job
 from stillhouse.planner import PlanInput
 from stillhouse.rounds import acknowledged
-from stillhouse.rows import DeliveryRow, DistillationJobRow, PrincipalRow
+from stillhouse.rows import DeliveryRow, DistillationJobRow, PrincipalRow, calibration_of
 from stillhouse.schedule import MAX_ROUNDS
 
 
@@ -158,11 +156,6 @@ def weights_of(chunks: Iterable[KnowledgeChunk]) -> tuple[WeightsRecipe, ...]:
     """The recipes of those chunks that are weights."""
     recipes = (chunk.recipe for chunk in chunks)
     return tuple(recipe for recipe in recipes if isinstance(recipe, WeightsRecipe))
-
-
-def calibration_of(spec: ProfileSpec, model: CentralModel) -> str:
-    """What a calibration depends on: the networks' shapes, and how many threads run them."""
-    return digest_of([model.architecture.model_dump(), spec.cpu_cores])
 
 
 def seed_of(job_id: str) -> int:

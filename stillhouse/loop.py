@@ -9,7 +9,6 @@ import hmac
 
 from stillhouse import jobs, rounds
 from stillhouse.authorization import owned
-from stillhouse.brief import calibration_of
 from stillhouse.commands import (
     Acknowledge,
     Compressed,
@@ -52,6 +51,7 @@ from stillhouse.monitoring import MetricReceipt, keep
 from stillhouse.rows import (
     DeliveryRow,
     PrincipalRow,
+    calibration_of,
     get,
 )
 

@@ -11,14 +11,13 @@ again. It does not take over the accuracy: the student was not trained on what t
 since, and training again, which needs no new bytes, may be all that it takes.
 """
 
-from stillhouse.brief import calibration_of
 from stillhouse.catalogue import resolve
 from stillhouse.draft import Draft
 from stillhouse.entities import CentralModel, DistillationMetric, Entity, VerdictKind
 from stillhouse.events import JobFollowed, MetricKept
 from stillhouse.ids import derived_id
 from stillhouse.limits import NAMES, accuracy_floor, clearly_missed
-from stillhouse.rows import DistillationJobRow, ProfileRow, find
+from stillhouse.rows import DistillationJobRow, ProfileRow, calibration_of, find
 from stillhouse.schedule import FOLLOW_UP_S
 from stillhouse.submission import open_job
 

@@ -22,6 +22,7 @@ from stillhouse.outlook import TIE, Outlook, look
 HOPELESS = 0.005  # a smaller chance is none
 OFFER = 0.9  # the chance at which relaxed limits are offered
 AIM = 0.98  # the chance that an offer has where that can be reached
+UNMEASURED = 1.06  # of the table's memory: what a runtime may take beyond it, before any report
 MOST_LIMITS = 3  # that one offer relaxes
 NO_OFFER = f"No change of up to {MOST_LIMITS} limits has a chance of {OFFER:.0%} yet."
 LEAST_DROP = 0.01  # of accuracy: a smaller one counts as this where growth is compared
@@ -185,7 +186,8 @@ def _needed(free: Outlook, relaxing: tuple[Constraint, ...], index: int, wanted:
             case Constraint.ACCURACY:
                 registered = belief.given.table.registered_accuracy
                 return registered - belief.accuracy.quantile(index, 1 - share)
-        return float(belief.needs[constraint][index])
+        measured_there = belief.given.seen or constraint is Constraint.STORAGE
+        return float(belief.needs[constraint][index]) * (1 if measured_there else UNMEASURED)
 
     return {constraint: needed(constraint) for constraint in relaxing}
 

@@ -22,8 +22,10 @@ from stillhouse.entities import (
     Plan,
     Priority,
     ProbeResult,
+    ProfileSpec,
     Role,
     Verdict,
+    digest_of,
 )
 from stillhouse.errors import NotFound
 from stillhouse.fleet import FleetPrior
@@ -256,3 +258,8 @@ def slots(cls: Any) -> tuple[Callable[[Any], tuple[Any, ...]], dict[str, Callabl
     """What reads all fields of a slotted class at once, and what writes each."""
     names = cls.__dict__["__slots__"]
     return attrgetter(*names), {name: cls.__dict__[name].__set__ for name in names}
+
+
+def calibration_of(spec: ProfileSpec, model: CentralModel) -> str:
+    """What a calibration depends on: the networks' shapes, and how many threads run them."""
+    return digest_of([model.architecture.model_dump(), spec.cpu_cores])

@@ -2,7 +2,6 @@
 
 from stillhouse import rounds
 from stillhouse.authorization import owned
-from stillhouse.brief import calibration_of
 from stillhouse.catalogue import resolve
 from stillhouse.commands import Arrive, Submit
 from stillhouse.decisions import Answer, accepted
@@ -21,7 +20,7 @@ from stillhouse.errors import Conflict, Forbidden, Invalid, QuotaExceeded
 from stillhouse.events import Calibrated, JobSubmitted, ModelResolved
 from stillhouse.jobs import Move
 from stillhouse.profiles import profile_of
-from stillhouse.rows import DistillationJobRow, PrincipalRow, find, get
+from stillhouse.rows import DistillationJobRow, PrincipalRow, calibration_of, find, get
 
 
 def submit(draft: Draft, who: Principal, command: Submit) -> Answer:

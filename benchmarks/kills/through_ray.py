@@ -18,8 +18,7 @@ from benchmarks.kills.audit import Auditor, Findings
 from benchmarks.kills.callers import Client, Poller, identities, outage_s
 from edge_sim.chaos import NOBODY, REPLICA, Target, actor, process
 from edge_sim.deployment import Deployment, deployment
-from stillhouse.entities import FamilyGrid
-from stillhouse.entities import JobState
+from stillhouse.entities import FamilyGrid, JobState
 from stillhouse.ids import shard_of
 from stillhouse.rows import DistillationJobRow
 

@@ -123,7 +123,7 @@ def tried(seat: Seat, spec: ProfileSpec, candidates: Iterable[tuple[Student, byt
     for round, (student, trained) in enumerate(candidates, 1):
         report = seat.measure(student, trained, spec, round)
         ended.rounds, ended.trained = round, trained
-        ended.bytes += table.facts(student).wire_bytes
+        ended.wire_bytes += table.facts(student).wire_bytes
         ended.reports.append(report)
         if not missed(spec, floor, report):
             ended.verdict = Verdict(kind=VerdictKind.MET, why="measured", student=student)

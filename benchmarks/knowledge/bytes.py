@@ -25,7 +25,7 @@ from stillhouse.compress.measure import evaluate
 from stillhouse.compress.pack import build_pack
 from stillhouse.entities import Student, WeightsRecipe, digest_of
 
-SEEDS = (0, 1, 2)
+SEEDS = (11, 12, 13)  # not those that anything was tuned on
 EPOCHS = {"mnist": mnist.EPOCHS, "wrist": central_training.EPOCHS}
 ANOTHER_START = 1000  # added to the seed of the central model
 STUDENTS = tuple(

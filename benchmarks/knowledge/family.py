@@ -29,7 +29,7 @@ from stillhouse.entities import (
     WeightsRecipe,
 )
 
-SEEDS = (0, 1, 2)
+SEEDS = (11, 12, 13)  # not those that anything was tuned on
 QUARTER = Student(width=0.25, depths=(1, 1), bits=32)
 SMALL = Student(width=0.5, depths=(1, 1), bits=4)
 TARGET = Student(width=1, depths=(1, 2), bits=8)

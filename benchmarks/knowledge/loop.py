@@ -192,7 +192,7 @@ def row_of(case: Case, ended: Ended, planner: str) -> dict[str, Value]:
         "shown_infeasible": int(ended.verdict.kind is VerdictKind.INFEASIBLE),
         "holds": holds,
         "rounds": ended.rounds,
-        "bytes": ended.bytes,
+        "bytes": ended.wire_bytes,
         "student": str(student or "none"),
         "accuracy": ended.reports[-1].accuracy if ended.reports else 0.0,
         "tested": ended.tested or 0.0,

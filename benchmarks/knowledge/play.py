@@ -36,11 +36,11 @@ MAX_ROUNDS = 8
 
 @dataclass
 class Ended:
-    """How a loop ended. `bytes` were sent to the device, public inputs are installed before."""
+    """How a loop ended. `wire_bytes` were sent to the device, public inputs are installed before."""
 
     verdict: Verdict
     rounds: int
-    bytes: int
+    wire_bytes: int
     reports: list[DistillationMetric] = field(default_factory=list)
     trained: bytes = b""
     tested: float | None = None  # accuracy on recordings that no rule ever sees
@@ -93,7 +93,7 @@ class Seat:
     def _round(self, given: PlanInput, planned: Plan, spec: ProfileSpec, ended: Ended) -> PlanInput:
         ended.rounds = planned.round
         new = [recipe for recipe in planned.chunks if recipe not in given.held]
-        ended.bytes += sum(chunk.length for chunk in build_pack(self.built.family, new).chunks)
+        ended.wire_bytes += sum(chunk.length for chunk in build_pack(self.built.family, new).chunks)
         if planned.action is not Action.MEASURE:
             ended.trained = self.train(planned.student, planned.training, planned.chunks)
         report = self.measure(planned.student, ended.trained, spec, planned.round)

@@ -18,7 +18,7 @@ from stillhouse.errors import Invalid
 from stillhouse.listing import Filters, Position
 
 MANY = 10_000  # events of one story at once
-SCHEMA = 4  # of journals as this version writes them: tables, events and rows; it has no other place
+SCHEMA = 4  # of the tables, events and rows that this version writes
 
 
 @dataclass(frozen=True, slots=True)

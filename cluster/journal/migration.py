@@ -1,26 +1,26 @@
-"""Makes a journal of the present schema from one of schema 2, by replay of its events.
+"""Makes a journal of the present schema from one of an earlier one, by replay of its events.
 
 Rows and indexes follow from the events, so they are made anew by the rules; events keep their
 sequences, times and streams, answers stay as they are, and so does the epoch. The new journal is
 written under another name and takes the old one's place at once; the old one stays beside it as
-`<name>.schema-2.bak`. Killed at any moment, one of the two is whole under the journal's name.
+`<name>.schema-N.bak`. Killed at any moment, one of the two is whole under the journal's name.
 
 Nobody else may have the journal open: its log would be taken for the new one's.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
 import apsw
 
-from cluster.journal import schema_2, sqlite, tables
+from cluster.journal import schema_2, schema_3, sqlite, tables
 from cluster.journal.archive import archived_events
 from cluster.journal.contract import Commit, JournalIdentity, StreamEvent
-from cluster.journal.inspection import connect, inspect
+from cluster.journal.inspection import connect, identity_of
 from cluster.private_files import sync_folder
 from stillhouse.codec import Codec
 from stillhouse.decisions import Index, Rules
@@ -29,6 +29,10 @@ from stillhouse.errors import Conflict, Invalid, JournalUnavailable
 PAGE = 1_000  # events in one commit
 KEPT_ROWS = 20_000  # in memory
 Progress = Callable[[float], None]  # told the share that is done
+EARLIER: Mapping[int, Callable[[apsw.Connection], Iterator[StreamEvent]]] = {
+    2: schema_2.events,
+    3: schema_3.events,
+}  # schema -> how a journal's own events are selected; `schema_2.read` reads those of each
 
 
 def migrate(
@@ -43,8 +47,9 @@ def migrate(
 
     Invalid and Conflict say what to do first; JournalUnavailable.
     """
-    check(path, identity)
-    new, old = (path.with_name(f"{path.name}{end}") for end in (".migrating", ".schema-2.bak"))
+    schema = checked(path, identity)
+    ends = (".migrating", f".schema-{schema}.bak")
+    new, old = (path.with_name(f"{path.name}{end}") for end in ends)
     try:
         with closing(connect(path)) as source:
             alone(source, path)
@@ -52,7 +57,9 @@ def migrate(
             sqlite.initialise(new, identity)
             with closing(sqlite.connect(new)) as target:
                 first, last = extent(source)
-                found = followed(events_of(source, identity, archive), last, progress)
+                own = EARLIER[schema](source)
+                archived = archived_events(archive, identity.publisher)
+                found = followed(whole(chain(archived, own), archive, identity), last, progress)
                 replay = Replay(target, rules, events)
                 for page in pages(found):
                     replay.page(page, first)
@@ -63,17 +70,19 @@ def migrate(
     return old
 
 
-def check(path: Path, identity: JournalIdentity) -> None:
-    """Invalid unless it is this publisher's journal, and of schema 2."""
-    found = inspect(path, deep=False).identity
-    if found.schema != schema_2.SCHEMA:
+def checked(path: Path, identity: JournalIdentity) -> int:
+    """The schema of this publisher's journal; Invalid if it is another's, or not one of EARLIER."""
+    found = identity_of(path)
+    if found.schema not in EARLIER:
+        read = " and ".join(map(str, EARLIER))
         raise Invalid(
-            f"{path.name} is of schema {found.schema}, and only schema {schema_2.SCHEMA} is read "
-            f"here: migrate it with the release that came after its own"
+            f"{path.name} is of schema {found.schema}, and only schemas {read} are read here: "
+            f"migrate it with the release that came after its own"
         )
     wanted = (identity.cluster_id, identity.publisher, identity.shards)
     if (found.cluster_id, found.publisher, found.shards) != wanted:
         raise Invalid(f"{path.name} is of {found}: check cluster_id and shards in the settings")
+    return found.schema
 
 
 def alone(source: apsw.Connection, path: Path) -> None:
@@ -91,14 +100,14 @@ def clear(new: Path) -> None:
         new.with_name(new.name + suffix).unlink(missing_ok=True)
 
 
-def events_of(
-    source: apsw.Connection, identity: JournalIdentity, archive: Path
+def whole(
+    events: Iterable[StreamEvent], archive: Path, identity: JournalIdentity
 ) -> Iterator[StreamEvent]:
-    """All events from the first on, those of the archive before the journal's own; Invalid."""
-    select = "SELECT sequence, stream, at, data FROM events ORDER BY sequence"
-    own = (StreamEvent(*row) for row in source.execute(select))
+    """All events from the first on, each once; Invalid if some are missing."""
     expected = 1
-    for event in chain(archived_events(archive, identity.publisher), own):
+    for event in events:
+        if event.sequence == expected + 1 and schema_2.left_out(event):
+            expected += 1
         if event.sequence > expected:
             missing = f"events {expected} to {event.sequence - 1} of {identity.publisher}"
             raise Invalid(f"{missing} are missing: put their archive files into {archive}")
@@ -108,7 +117,7 @@ def events_of(
 
 
 def extent(source: apsw.Connection) -> tuple[int, int]:
-    """The first and the last sequence that the journal holds itself."""
+    """The first sequence that the journal holds itself, and that of its last row."""
     found: Any = source.execute("SELECT min(sequence), max(sequence) FROM events").fetchall()
     return found[0][0] or 0, found[0][1] or 0
 
@@ -117,7 +126,7 @@ def followed(events: Iterable[StreamEvent], last: int, progress: Progress) -> It
     """The events, while somebody is told how far they are."""
     for event in events:
         yield event
-        progress(event.sequence / last)
+        progress(min(event.sequence / last, 1.0))  # the last row may hold more than one
 
 
 class Rows(dict[str, Any]):
@@ -155,12 +164,8 @@ class Replay:
         with self._target:
             tables.write(self._target, Commit(page[-1].at, rows=rows, index=index))
             self._target.executemany(
-                "INSERT INTO events VALUES (?, 1, ?, ?, ?)",  # each alone: some left gaps behind
-                [
-                    event._replace(data=tables.packed([event.data]))
-                    for event in written
-                    if event.sequence >= first
-                ],
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
+                runs(event for event in written if event.sequence >= first),
             )
         if len(self._rows) > KEPT_ROWS:
             self._rows.clear()
@@ -182,6 +187,19 @@ class Replay:
         begun = Index()
         self._rules.index(self._rows, happened, begun)
         index.update(begun)
+
+
+def runs(events: Iterable[StreamEvent]) -> Iterator[tuple[int, int, str, float, bytes]]:
+    """Rows of events that follow one another, without a gap, in one story and at one time."""
+
+    def run(numbered: tuple[int, StreamEvent]) -> tuple[int, str, float]:
+        index, event = numbered
+        return event.sequence - index, event.stream, event.at
+
+    for _, found in groupby(enumerate(events), run):
+        together = [event for _, event in found]
+        first, data = together[0], tables.packed(event.data for event in together)
+        yield first.sequence, len(together), first.stream, first.at, data
 
 
 def pages(events: Iterator[StreamEvent]) -> Iterator[list[StreamEvent]]:

@@ -20,7 +20,7 @@ Fields = dict[str, Any]
 
 
 def moved(fields: Fields, _: Rows) -> Fields:
-    until = fields.pop("lease_until", fields.get("until"))
+    until = fields.pop("lease_until", None)
     return {**fields, "until": until}
 
 
@@ -46,16 +46,16 @@ def events(source: apsw.Connection) -> Iterator[StreamEvent]:
 
 
 def left_out(after: StreamEvent) -> bool:
-    """Whether schema 3 may have left out the event before this one: a chunk's acknowledgement."""
+    """Whether schema 3 left out the event before this one: that a chunk was acknowledged."""
     name, _, body = after.data.partition(b" ")
-    return name == b"JobMoved" and b'"cause":"acknowledged"' in body
+    return name == b"JobMoved" and b'"acknowledged"' in body
 
 
 def read(data: bytes, rows: Rows, events: Codec) -> Any | None:
     """The event as it is written today; None if another one says it. `rows` are those before it."""
     name, _, body = data.partition(b" ")
     change = CHANGED.get(name.decode())
-    if change is None:
+    if change is None or not body.startswith(b"{"):  # schema 3 writes a move as a list
         return schema_3.read(data, events)
     fields = change(json.loads(body), rows)
     if fields is None:

@@ -1,7 +1,8 @@
 """Events as journals of schema 3 hold them, read as the present rules know them.
 
-A family's table has `outputs` for `classes`. The memory that training takes was measured once, while
-all of a student trains: it stands for the smaller shares, too, which take no more.
+A family's table has `outputs` for `classes`. The memory of training was measured once, while all
+of a student trains: it stands for smaller shares, too, which take no more. The family's own file
+is not read any more (`compress/container.py`); its table keeps what was planned by it readable.
 """
 
 import json

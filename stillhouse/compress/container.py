@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import safetensors
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field
 from safetensors.numpy import load, save
 
 from stillhouse.compress.architectures import block_edges, network
@@ -40,7 +40,12 @@ from stillhouse.entities import (
     StudentFacts,
     TrainingDefaults,
 )
-from stillhouse.errors import Refusal, VerificationFailed
+from stillhouse.errors import Refusal, UnsupportedFormat, VerificationFailed
+
+EARLIER = (
+    "this family was built by an earlier release and cannot be read: register its central model "
+    "again, as a new version"
+)
 
 
 class FamilyHeader(Entity):
@@ -130,19 +135,15 @@ class Family:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Raises VerificationFailed for what is not a family, whole and of its header's shapes."""
+        """Raises VerificationFailed for what is not a family, whole and of its header's shapes;
+        UnsupportedFormat for a family of an earlier release."""
+        header = _header(data)
         try:
-            header, tensors = _header(data), load(data)
+            tensors = load(data)
             names = {name: value.shape for name, value in tensors.items()}
             if names != _shapes(header, names["public/codes"]):
                 raise VerificationFailed("the family's tensors are not those of its header")
-        except (
-            safetensors.SafetensorError,
-            ValidationError,
-            Refusal,
-            KeyError,
-            ValueError,
-        ) as error:
+        except (safetensors.SafetensorError, Refusal, KeyError, ValueError) as error:
             raise VerificationFailed(f"not a family: {type(error).__name__}") from None
 
         def of(prefix: str) -> dict[str, NDArray[Any]]:
@@ -164,9 +165,16 @@ class Family:
 
 
 def _header(data: bytes) -> FamilyHeader:
-    (length,) = struct.unpack_from("<Q", data.ljust(8, b"\0"))
-    document = json.loads(data[8 : 8 + length])
-    return FamilyHeader.model_validate_json(document["__metadata__"]["family"])
+    """UnsupportedFormat if it is of a release whose families had no training defaults."""
+    try:
+        (length,) = struct.unpack_from("<Q", data.ljust(8, b"\0"))
+        document = json.loads(data[8 : 8 + length])
+        header = json.loads(document["__metadata__"]["family"])
+        if "training" not in header:
+            raise UnsupportedFormat(EARLIER)
+        return FamilyHeader.model_validate(header)
+    except (KeyError, TypeError, ValueError) as error:
+        raise VerificationFailed(f"not a family: {type(error).__name__}") from None
 
 
 def _shapes(header: FamilyHeader, public: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

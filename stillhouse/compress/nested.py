@@ -5,7 +5,10 @@ largest student, the smallest open one and some drawn ones on the same windows; 
 central model. Small students open one by one over the first part of the run.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import Literal
 
 import numpy as np
@@ -20,6 +23,9 @@ from stillhouse.compress.quantize import Floats
 from stillhouse.compress.recordings import Integers
 from stillhouse.compress.sampler import WindowSampler
 from stillhouse.entities import ArchitectureSpec, FamilyGrid, FamilyRecipe, Student
+
+WORKERS = 2  # students of a step side by side, each on one thread
+Gradients = tuple[Tensor | None, ...]
 
 
 class NestedStudents:
@@ -85,7 +91,7 @@ def train_nested(
     """Yields the fraction done after each step.
 
     `samplers`: labelled windows, if there are any, and unlabelled ones, on which the teacher alone
-    teaches; it does so on all windows of a model that embeds.
+    teaches; it does so on all windows of a model that embeds. Students of a step run side by side.
     """
     parameters = list(students.weights.parameters())
     optimiser = optimiser_of(
@@ -95,28 +101,49 @@ def train_nested(
         optimiser, recipe.learning_rate, total_steps=steps + 1, pct_start=0.15
     )
     device = parameters[0].device
-    for step in range(steps):
-        x, labels = _drawn(samplers, recipe)
-        inputs, targets = torch.from_numpy(x).to(device), torch.from_numpy(labels).to(device)
-        with torch.no_grad():
-            soft = teacher(inputs)
-        optimiser.zero_grad()
-        opened = open_students(students.grid, step / max(1e-9, steps * recipe.opening))
-        for student in drawn_students(opened, recipe.drawn, rng):
-            output = students(student, inputs)
-            if embeds:
-                feature_loss(output, soft).backward()
-                continue
-            loss = distillation_loss(output, soft, recipe.temperature)
-            if len(targets):
-                smoothed = recipe.label_smoothing
-                hard = F.cross_entropy(output[: len(targets)], targets, label_smoothing=smoothed)
-                loss = 0.5 * loss + 0.5 * hard
-            loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 5.0)
-        optimiser.step()
-        schedule.step()
-        yield (step + 1) / steps
+
+    def gradients(student: Student, x: Tensor, soft: Tensor, targets: Tensor) -> Gradients:
+        loss = _loss(students(student, x), soft, targets, recipe, embeds=embeds)
+        return torch.autograd.grad(loss, parameters, allow_unused=True)
+
+    with ThreadPoolExecutor(WORKERS if device.type == "cpu" else 1) as pool:
+        for step in range(steps):
+            x, labels = (torch.from_numpy(a).to(device) for a in _drawn(samplers, recipe))
+            with torch.no_grad():
+                soft = teacher(x)
+            opened = open_students(students.grid, step / max(1e-9, steps * recipe.opening))
+            drawn = Counter(drawn_students(opened, recipe.drawn, rng))
+            found = pool.map(gradients, drawn, repeat(x), repeat(soft), repeat(labels))
+            _sum_gradients(parameters, list(found), list(drawn.values()))
+            nn.utils.clip_grad_norm_(parameters, 5.0)
+            optimiser.step()
+            schedule.step()
+            yield (step + 1) / steps
+
+
+def _loss(
+    output: Tensor, soft: Tensor, targets: Tensor, recipe: FamilyRecipe, *, embeds: bool
+) -> Tensor:
+    """Of one student's outputs against the teacher's `soft` ones, and the labels that there are."""
+    if embeds:
+        return feature_loss(output, soft)
+    loss = distillation_loss(output, soft, recipe.temperature)
+    if not len(targets):
+        return loss
+    smoothed = recipe.label_smoothing
+    hard = F.cross_entropy(output[: len(targets)], targets, label_smoothing=smoothed)
+    return 0.5 * loss + 0.5 * hard
+
+
+def _sum_gradients(
+    parameters: Sequence[nn.Parameter], found: Sequence[Gradients], times: Sequence[int]
+) -> None:
+    """Sets the parameters' gradients to the sum, in the order in which students were drawn: the
+    same whichever thread was first."""
+    for index, parameter in enumerate(parameters):
+        parts = [(g[index], n) for g, n in zip(found, times, strict=True)]
+        terms = [gradient * count for gradient, count in parts if gradient is not None]
+        parameter.grad = torch.stack(terms).sum(0) if terms else None
 
 
 def _drawn(

@@ -10,6 +10,7 @@ from actors.settings import ActorSettings
 from actors.start import journals, open_state
 from cluster.journal import sqlite
 from cluster.journal.inspection import identity_of
+from cluster.journal.migration import EARLIER
 from stillhouse.errors import Invalid, JournalMissing
 
 
@@ -42,10 +43,11 @@ def test_state_of_another_number_of_shards_is_refused(settings: ActorSettings) -
         open_state(settings.model_copy(update={"shards": 1}))
 
 
-def test_an_older_schema_is_told_what_to_run(settings: ActorSettings) -> None:
+@pytest.mark.parametrize("schema", EARLIER)
+def test_an_older_schema_is_told_what_to_run(settings: ActorSettings, schema: int) -> None:
     open_state(settings)
     connection = sqlite.connect(settings.state / "shard-1.sqlite")
-    connection.execute("UPDATE journal SET schema = 2")
+    connection.execute("UPDATE journal SET schema = ?", (schema,))
     connection.close()
     with pytest.raises(Invalid, match="stillhouse state migrate"):
         open_state(settings)

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ from stillhouse.entities import (
     Preprocessing,
     WeightsRecipe,
 )
-from stillhouse.errors import Invalid, VerificationFailed
+from stillhouse.errors import Invalid, UnsupportedFormat, VerificationFailed
 
 
 def test_the_same_seed_gives_the_same_digest_and_another_seed_another() -> None:
@@ -119,13 +120,14 @@ def test_recordings_that_do_not_fit_the_model_are_refused_before_any_training(tr
         build_family(central_weights(), SPEC, training, SOME, REGISTERED, GRID, seed=0)
 
 
-def rewritten(**changes: object) -> bytes:
+def rewritten(without: Iterable[str] = (), **changes: object) -> bytes:
     """The family's bytes with another header."""
     data = family().to_bytes()
     (length,) = struct.unpack_from("<Q", data)
     document = json.loads(data[8 : 8 + length])
     header = json.loads(document["__metadata__"]["family"]) | changes
-    document["__metadata__"]["family"] = json.dumps(header)
+    kept = {name: value for name, value in header.items() if name not in without}
+    document["__metadata__"]["family"] = json.dumps(kept)
     text = json.dumps(document).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + data[8 + length :]
@@ -149,6 +151,16 @@ def test_rewriting_nothing_is_still_the_family() -> None:
 def test_a_header_that_contradicts_the_tensors_is_refused(changes) -> None:
     with pytest.raises(VerificationFailed):
         Family.from_bytes(rewritten(**changes))
+
+
+def test_a_family_of_an_earlier_release_says_what_to_do() -> None:
+    """The release whose journals had schema 3 wrote these fields, one of them as a number."""
+    rows = [row.model_dump(exclude={"own_bytes"}) for row in family().table.rows]
+    for row in rows:
+        row["training_memory_bytes"] = row["training_memory_bytes"][-1]
+    earlier = rewritten(without=("training", "updates", "update_share"), rows=rows)
+    with pytest.raises(UnsupportedFormat, match="register its central model again"):
+        Family.from_bytes(earlier)
 
 
 @given(cut=st.integers(0, 40_000))

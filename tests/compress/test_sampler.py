@@ -75,4 +75,4 @@ def test_a_rotation_keeps_the_physical_length_of_a_vector() -> None:
 
 def test_recordings_without_a_window_are_refused() -> None:
     with pytest.raises(Invalid):
-        sampler(0, of=recordings(0, length=16))
+        sampler(0, of=recordings(0, length=15))

@@ -13,11 +13,12 @@ from typer.testing import CliRunner, Result
 
 from actors import start as wiring
 from actors.settings import ActorSettings
+from cluster.journal.migration import EARLIER
 from configs.state import state as app
 from stillhouse.cli.door import FAILED, REFUSED
 from stillhouse.cli.verbs import GROUP, command
 
-SCHEMA_2 = Path(__file__).parents[1] / "cluster" / "schema_2"
+OLD = Path(__file__).parents[1] / "cluster"
 
 
 @pytest.fixture
@@ -96,20 +97,44 @@ def test_a_missing_and_a_damaged_journal_are_found(settings: Path, actors: Actor
     assert sound["wrong"] == ""
 
 
-def test_a_journal_of_schema_2_is_named_and_migrated(settings: Path, actors: ActorSettings) -> None:
+def put_old(actors: ActorSettings, name: str, schema: int) -> Path:
+    """In the place of a journal, one that an earlier release left."""
+    path = actors.state / f"{name}.sqlite"
+    path.unlink()
+    connection = apsw.Connection(str(path))
+    connection.execute((OLD / f"schema_{schema}" / f"{name}.sql").read_text())
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    connection.close()
+    return path
+
+
+@pytest.mark.parametrize("schema", EARLIER)
+def test_a_journal_of_an_earlier_schema_is_named_and_migrated(
+    settings: Path, actors: ActorSettings, schema: int
+) -> None:
     for name in ("shard-0", "vault"):
-        path = actors.state / f"{name}.sqlite"
-        path.unlink()
-        connection = apsw.Connection(str(path))
-        connection.execute((SCHEMA_2 / f"{name}.sql").read_text())
-        connection.close()
+        put_old(actors, name, schema)
     result = run("check", "--settings", settings, "--json")
     assert result.exit_code == FAILED
-    assert "stillhouse state migrate" in json.loads(result.stdout)["findings"][0]["wrong"]
+    wrong = json.loads(result.stdout)["findings"][0]["wrong"]
+    assert wrong == f"of schema {schema}: run `stillhouse state migrate`"
     migrated = document(run("migrate", "--settings", settings, "--json"))
-    assert migrated == {"journals": ["shard-0.sqlite", "vault.sqlite"]}
+    assert migrated["journals"] == ["shard-0.sqlite", "vault.sqlite"]
+    assert "register each central model again" in migrated["left_to_do"]
     checked = document(run("check", "--settings", settings, "--json"))
     assert checked["findings"][0]["found"]["states"]["ENDED"] == 1
+    assert {finding["wrong"] for finding in checked["findings"]} == {""}
+
+
+def test_who_migrates_a_vault_is_told_to_register_its_models_again(
+    settings: Path, actors: ActorSettings
+) -> None:
+    put_old(actors, "shard-0", 3)
+    assert "again" not in run("migrate", "--settings", settings).stdout
+    put_old(actors, "vault", 3)
+    told = " ".join(run("migrate", "--settings", settings).stdout.split())
+    assert "migrated: vault.sqlite Families" in told
+    assert "register each central model again, as a new version" in told
 
 
 def test_settings_that_are_none_are_misuse(tmp_path: Path) -> None:
@@ -122,11 +147,7 @@ def test_settings_that_are_none_are_misuse(tmp_path: Path) -> None:
 
 
 def test_a_state_that_is_in_use_is_not_migrated(settings: Path, actors: ActorSettings) -> None:
-    path = actors.state / "shard-0.sqlite"
-    path.unlink()
-    server = apsw.Connection(str(path))
-    server.execute((SCHEMA_2 / "shard-0.sql").read_text())
-    server.execute("PRAGMA journal_mode = WAL").fetchall()
+    server = apsw.Connection(str(put_old(actors, "shard-0", 3)))
     server.execute("BEGIN IMMEDIATE")
     result = run("migrate", "--settings", settings)
     assert result.exit_code == REFUSED

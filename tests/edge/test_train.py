@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny import ARCHITECTURE, GRID, PRE, family, recordings, student
+from tiny import ARCHITECTURE, PRE, family, recordings, student
 
 from stillhouse.chunks import weights_chunks
 from stillhouse.compress.arch import Network
