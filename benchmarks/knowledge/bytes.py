@@ -63,7 +63,7 @@ def measure(long: bool) -> Measured:
 def updated(there: Built) -> tuple[Task, Family]:
     """The task with its central model trained again, and the family that updates the one there."""
     task, pre = there.task, there.task.spec.preprocessing
-    cache, place = Cache(FOLDER), [there.family.digest, ANOTHER_START, *made_by()]
+    cache, place = Cache(FOLDER), [there.family.digest, ANOTHER_START, *made_by(updated)]
 
     def train() -> bytes:
         assert task.training is not None

@@ -4,6 +4,8 @@ Kept by content: the code that builds, the versions of torch and numpy, task and
 never leaves this machine, and nothing of it is unpickled.
 """
 
+import inspect
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import benchmarks.knowledge
 import edge_sim.wrist
 import stillhouse.compress
 import stillhouse.edge
@@ -48,7 +49,7 @@ class Built:
 def built(name: str, seed: int, heard: Callable[[str], None] = print) -> Built:
     """The family of a task's central model, as the system registers it; kept for the next time."""
     torch.set_num_threads(1)  # the same bytes on every run
-    cache, place = Cache(FOLDER), [name, seed, *made_by()]
+    cache, place = Cache(FOLDER), [name, seed, *made_by(TASKS[name])]
 
     def keep(what: str, make: Callable[[], bytes]) -> bytes:
         return cache.keep(what, digest_of([what, *place]), make)
@@ -71,10 +72,11 @@ def built(name: str, seed: int, heard: Callable[[str], None] = print) -> Built:
     return Built(task, family, registered, seconds)
 
 
-def made_by() -> list[str]:
-    """The code and the libraries that a kept result comes from."""
-    code = code_digest(benchmarks.knowledge, edge_sim.wrist, stillhouse.compress, stillhouse.edge)
-    return [code, torch.__version__, np.__version__]
+def made_by(function: Callable[..., object]) -> list[str]:
+    """The code and the libraries that a kept result of `function` comes from."""
+    code = code_digest(edge_sim.wrist, stillhouse.compress, stillhouse.edge)
+    own = inspect.getsource(sys.modules[function.__module__])
+    return [code, own, torch.__version__, np.__version__]
 
 
 def central(task: Task) -> Network:

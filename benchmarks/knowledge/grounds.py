@@ -24,7 +24,7 @@ MIXES, CONCENTRATION = 20, 0.3  # people who are mixes of classes, Dirichlet
 def trained(name: str, seed: int) -> Ground:
     """The ground of a task's family; measured once and kept."""
     there = built(name, seed, lambda _: None)
-    key = digest_of(["ground", there.family.digest, *made_by()])
+    key = digest_of(["ground", there.family.digest, *made_by(accuracies)])
     measured = Cache(FOLDER).keep("ground", key, lambda: packed(accuracies(there)))
     header = there.family.header
     host = host_calibration(header.architecture, header.preprocessing, header.grid.students())

@@ -36,7 +36,7 @@ MAX_ROUNDS = 8
 
 @dataclass
 class Ended:
-    """How a loop ended. `wire_bytes` were sent to the device, public inputs are installed before."""
+    """How a loop ended. `wire_bytes` were sent; public inputs were installed before."""
 
     verdict: Verdict
     rounds: int
