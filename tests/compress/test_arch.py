@@ -1,5 +1,7 @@
 """Modules and their weights: the same tensors as the layout says, and no foreign bytes run."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from tiny import ARCHITECTURE, GRID, central_weights
 
 from stillhouse.compress.arch import build, load_weights, to_safetensors, weights_of
 from stillhouse.compress.architectures import network
+from stillhouse.compress.foreign import foreign
 from stillhouse.errors import Invalid, UnsupportedFormat
 
 
@@ -25,6 +28,19 @@ def test_weights_survive_safetensors() -> None:
 def test_a_pickle_is_an_unsupported_format() -> None:
     with pytest.raises(UnsupportedFormat):
         load_weights(build(ARCHITECTURE), b"\x80\x04cos\nsystem\n.")
+
+
+@pytest.mark.parametrize("old", [True, False], ids=["bare pickle", "zip archive"])
+def test_what_torch_saves_is_refused_unread_and_with_the_reason(old: bool) -> None:
+    sink = io.BytesIO()
+    torch.save(build(ARCHITECTURE).state_dict(), sink, _use_new_zipfile_serialization=not old)
+    with pytest.raises(UnsupportedFormat, match=r"pickle|\.pt2"):
+        load_weights(build(ARCHITECTURE), sink.getvalue())
+    assert "safetensors" in str(foreign(sink.getvalue()))
+
+
+def test_nothing_is_said_against_safetensors() -> None:
+    assert foreign(central_weights()) is None
 
 
 def edited(**changes: np.ndarray | None) -> bytes:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load, save_file
-from tiny_tokenizer import TOKENIZER
+from safetensors.numpy import load
+from tiny_bert import HEADS, HIDDEN, LAYERS, TOKENS, Arrays, weights, write
 
 from stillhouse.compress.architectures import network
 from stillhouse.compress.encoder import TextEncoder
@@ -17,57 +17,9 @@ from stillhouse.compress.encoder_layout import Encoder
 from stillhouse.compress.huggingface import TextModel, read_directory
 from stillhouse.errors import Invalid, UnsupportedFormat
 
-HIDDEN, HEADS, INSIDE, LAYERS, VOCABULARY, POSITIONS = 8, 2, 12, 2, 7, 10
-TOKENS = 6
-CONFIG = {
-    "model_type": "bert",
-    "hidden_act": "gelu",
-    "vocab_size": VOCABULARY,
-    "hidden_size": HIDDEN,
-    "num_hidden_layers": LAYERS,
-    "num_attention_heads": HEADS,
-    "intermediate_size": INSIDE,
-    "max_position_embeddings": POSITIONS,
-    "layer_norm_eps": 1e-5,
-    "pad_token_id": 0,
-    "transformers_version": "4.8.2",
-}
 IDS = np.array([[2, 4, 3, 0, 0, 0], [6, 5, 5, 1, 2, 3]], np.float32)
 
-Arrays = dict[str, np.ndarray]
 Change = Callable[[Path], object]
-
-
-def weights() -> Arrays:
-    """Random tensors of a BertModel by their names there, linear ones [outputs, inputs]."""
-    rng, found = np.random.default_rng(1), {}
-
-    def add(name: str, *shape: int) -> None:
-        found[name] = rng.normal(0, 0.5, shape).astype(np.float32)
-
-    def linear(name: str, outputs: int, inputs: int) -> None:
-        add(f"{name}.weight", outputs, inputs)
-        add(f"{name}.bias", outputs)
-
-    def norm(name: str) -> None:
-        add(f"{name}.weight", HIDDEN)
-        add(f"{name}.bias", HIDDEN)
-
-    add("embeddings.word_embeddings.weight", VOCABULARY, HIDDEN)
-    add("embeddings.position_embeddings.weight", POSITIONS, HIDDEN)
-    add("embeddings.token_type_embeddings.weight", 2, HIDDEN)
-    norm("embeddings.LayerNorm")
-    for layer in (f"encoder.layer.{i}" for i in range(LAYERS)):
-        for part in ("query", "key", "value"):
-            linear(f"{layer}.attention.self.{part}", HIDDEN, HIDDEN)
-        linear(f"{layer}.attention.output.dense", HIDDEN, HIDDEN)
-        norm(f"{layer}.attention.output.LayerNorm")
-        linear(f"{layer}.intermediate.dense", INSIDE, HIDDEN)
-        linear(f"{layer}.output.dense", HIDDEN, INSIDE)
-        norm(f"{layer}.output.LayerNorm")
-    linear("pooler.dense", HIDDEN, HIDDEN)
-    found["embeddings.position_ids"] = np.arange(POSITIONS)[None]
-    return found
 
 
 def embedded(w: Arrays, ids: np.ndarray, first: int = 0, pad: int = 0) -> np.ndarray:
@@ -97,13 +49,6 @@ def embedded(w: Arrays, ids: np.ndarray, first: int = 0, pad: int = 0) -> np.nda
         inside = inside * (1 + np.vectorize(erf)(inside / np.sqrt(2))) / 2
         x = norm(f"{layer}.output.LayerNorm", x + linear(f"{layer}.output.dense", inside))
     return x.mean(0)
-
-
-def write(folder: Path, tensors: Arrays | None = None, **changes: object) -> Path:
-    (folder / "config.json").write_text(json.dumps(CONFIG | changes))
-    (folder / "tokenizer.json").write_text(TOKENIZER)
-    save_file(weights() if tensors is None else tensors, folder / "model.safetensors")
-    return folder
 
 
 @torch.no_grad()
