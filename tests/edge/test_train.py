@@ -119,3 +119,31 @@ def test_an_accuracy_has_an_error_even_if_every_window_was_right() -> None:
     assert score == accuracy(model, flattering, PRE, seed=1)
     assert score.samples == len(x) == len(owner)
     assert score.se > 0
+
+
+def statistics(model: Network) -> list[np.ndarray]:
+    return [v.numpy().copy() for name, v in model.state_dict().items() if "running" in name]
+
+
+def test_where_only_the_head_trains_the_blocks_stay_as_they_were() -> None:
+    before = load_student(ARCHITECTURE, POINT, CHUNKS)
+    after, _ = trained(RECIPE.model_copy(update={"trainable": 0.0}))
+    assert np.array_equal(
+        before.stages[0]["0"].first.convolution.weight.detach(),
+        after.stages[0]["0"].first.convolution.weight.detach(),
+    )
+    assert not np.array_equal(before.head.weight.detach(), after.head.weight.detach())
+
+
+@pytest.mark.parametrize("adapt", [True, False])
+def test_batch_norms_adapt_where_the_recipe_says_so(adapt: bool) -> None:
+    before = statistics(load_student(ARCHITECTURE, POINT, CHUNKS))
+    model, _ = trained(RECIPE.model_copy(update={"adapt": adapt}))
+    assert all(map(np.array_equal, before, statistics(model))) is not adapt
+
+
+def test_standardised_logits_make_another_student() -> None:
+    public = {"public": family().public, "behaviour": BEHAVIOUR}
+    plain, _ = trained(**public)
+    other, _ = trained(RECIPE.model_copy(update={"standardise": True}), **public)
+    assert not np.array_equal(outputs(plain), outputs(other))
