@@ -64,7 +64,8 @@ RECONSTRUCTION_TEXTS = 1000
 UPDATE_STEPS, UPDATE_RATE = 0.3, 0.2  # of a fresh build's steps and learning rate
 UPDATE_TOLERANCE = 4  # eight-bit codes that an update may miss a weight by: half a step of 4 bits
 PRIOR_GAIN = 0.01  # what training on a device brings on average (WRIST: a prior without labels)
-PRIOR_SLOPE = 0.5  # what a point of agreement with the central model is worth
+PRIOR_SLOPE = 0.5  # what a point of agreement with the central model is worth (WRIST)
+COSINE_SLOPE = 0.25  # what a hundredth of cosine is worth where it embeds (MiniLM, one family)
 
 Progress = Callable[[float], None]
 
@@ -294,7 +295,8 @@ def _facts(
     header = family.header
     whole = WeightsRecipe(base=None, student=student)
     wire_bytes = recipe_bytes(header.architecture, header.grid.widths, whole)
-    accuracy = header.registered_accuracy + PRIOR_GAIN + PRIOR_SLOPE * (agreement - best)
+    slope = COSINE_SLOPE if network(header.architecture).embeds else PRIOR_SLOPE
+    accuracy = header.registered_accuracy + PRIOR_GAIN + slope * (agreement - best)
     return StudentFacts(
         student=student,
         accuracy=min(1.0, max(0.0, accuracy)),
