@@ -7,11 +7,13 @@ before, as a registration builds it.
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from rich.progress import Progress
 
 from benchmarks.knowledge import mnist
+from benchmarks.knowledge.bytes_plot import draw
 from benchmarks.knowledge.families import FOLDER, Built, built, central, family_of, made_by
 from benchmarks.knowledge.tasks import Task
 from benchmarks.report import Measured, Value
@@ -57,6 +59,7 @@ def measure(long: bool) -> Measured:
             "accuracy_before": _mean(rows, "accuracy_before"),
         },
         tuple(rows),
+        partial(draw, rows),
     )
 
 
