@@ -8,7 +8,7 @@ is checked once more on recordings that no rule ever sees.
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from math import exp
+from math import exp, isnan
 from multiprocessing import get_context
 
 import numpy as np
@@ -73,7 +73,7 @@ def metrics(rows: list[dict[str, Value]]) -> dict[str, float]:
     if offers:
         found["counter_offers_true_share"] = mean(offers, "met")
         found["counter_offers_tried"] = float(len(offers))
-    return found
+    return {name: value for name, value in found.items() if not isnan(value)}
 
 
 def summary(rows: list[dict[str, Value]], prefix: str) -> dict[str, float]:
