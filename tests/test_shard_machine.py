@@ -318,8 +318,10 @@ class Story(RuleBasedStateMachine):
                 at = now.graph[node.id]
                 if at.state is State.RUNNING:
                     self.do(SYSTEM, EffectFailed(job.id, node.id, at.attempt, "it died"))
+                elif at.until is None:  # it waits for its turn: the effects of others hold it
+                    return
                 else:
-                    self.now = max(self.now, at.until or 0)
+                    self.now = max(self.now, at.until)
                     self.expire(job.id)
             assert now.state in (JobState.FAILED, JobState.EXPIRED)
             if now.state is JobState.EXPIRED:
