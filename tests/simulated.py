@@ -10,8 +10,8 @@ from math import exp, sqrt
 
 import numpy as np
 
+from benchmarks.knowledge.ground import facts
 from stillhouse.entities import (
-    TRAINABLE,
     Action,
     DistillationMetric,
     FamilyTable,
@@ -27,33 +27,6 @@ from stillhouse.planner import PlanInput, plan
 from stillhouse.verdict import judge
 
 REGISTERED = 0.94
-
-
-def facts(student: Student) -> StudentFacts:
-    first, second = student.depths
-    narrow, wide = 32 * student.width, 64 * student.width
-    parameters = 30 * narrow + 11 * narrow**2 + narrow * wide * 6 + 5 * wide**2 + 7 * wide
-    parameters += (first - 1) * 10 * narrow**2 + (second - 1) * 10 * wide**2
-    macs = 1500 * narrow + 275 * narrow**2 + 13 * (narrow * wide * 6 + 5 * wide**2)
-    macs += (first - 1) * 250 * narrow**2 + (second - 1) * 130 * wide**2
-    size = parameters * student.bits / 8 + 600
-    deep = (first + second) / 6
-    agreement = 0.975 - 0.03 * (1 - student.width) - 0.02 * (1 - deep) - 0.01 * (student.bits == 4)
-    return StudentFacts(
-        student=student,
-        accuracy=REGISTERED + 0.01 - 0.5 * (0.975 - agreement),
-        agreement=agreement,
-        parameters=int(parameters),
-        wire_bytes=int(size),
-        storage_bytes=int(size),
-        memory_bytes=int(size + 12_000 * student.width + 2400),
-        training_memory_bytes=tuple(
-            int(parameters * (4 + 8 * share) + 900_000 * student.width * (0.3 + 0.7 * share))
-            for share in TRAINABLE
-        ),
-        layers=4 + 2 * first + 2 * second,
-        macs=int(macs),
-    )
 
 
 def family(

@@ -6,8 +6,7 @@ latencies before it measures. One is met where all that it measured is within th
 
 from collections.abc import Callable, Iterable, Iterator
 
-import numpy as np
-
+from benchmarks.knowledge import rivals
 from benchmarks.knowledge.families import central
 from benchmarks.knowledge.play import MAX_ROUNDS, Ended, Seat
 from edge_sim.baselines import narrowed, quantise
@@ -17,6 +16,7 @@ from stillhouse.compress.arch import Network, build, load_state, to_safetensors,
 from stillhouse.compress.importance import sort_by_magnitude
 from stillhouse.edge.train import train
 from stillhouse.entities import (
+    DistillationMetric,
     ProfileSpec,
     Student,
     StudentFacts,
@@ -85,19 +85,28 @@ def scratch(seat: Seat, spec: ProfileSpec) -> Ended:
 
 
 def random_search(seat: Seat, spec: ProfileSpec) -> Ended:
-    """Students of the family drawn among those that fit, trained as the product trains them."""
-    table = seat.built.family.table
-    rows = list(fitting(seat, spec))
+    """Students of the family drawn among those that fit."""
+    return proposed(seat, spec, rivals.at_random)
+
+
+def flat_bayesian(seat: Seat, spec: ProfileSpec) -> Ended:
+    """Students of the family by constrained Bayesian optimisation that knows no table."""
+    return proposed(seat, spec, rivals.bayesian)
+
+
+def proposed(seat: Seat, spec: ProfileSpec, rival: rivals.Rival) -> Ended:
+    """Trained as the product trains them."""
+    table, reports = seat.built.family.table, list[DistillationMetric]()
+    propose = rival(table, spec, seat.seed)
 
     def candidates() -> Candidates:
-        order = np.random.default_rng(seat.seed).permutation(len(rows))[:MAX_ROUNDS]
-        for index in order:
-            student = rows[index].student
+        while len(reports) < MAX_ROUNDS and (index := propose(reports)) is not None:
+            student = table.rows[index].student
             recipe = TrainingRecipe(**table.training.model_dump(), seed=seat.seed)
-            recipes = chunks_for(table, student, len(seat.built.family.public))
-            yield student, seat.train(student, recipe, recipes)
+            yield student, seat.train(student, recipe, chunks_for(table, student, public))
 
-    return tried(seat, spec, candidates())
+    public = len(seat.built.family.public)
+    return tried(seat, spec, candidates(), reports)
 
 
 ALTERNATIVES: dict[str, Play] = {
@@ -105,8 +114,10 @@ ALTERNATIVES: dict[str, Play] = {
     "pruned_by_magnitude": pruned_by_magnitude,
     "scratch": scratch,
     "random_search": random_search,
+    "flat_bayesian": flat_bayesian,
 }
-FOR_EMBEDDINGS = ("quantise_only", "random_search")  # without labels of classes nothing else trains
+# Without labels of classes nothing else trains.
+FOR_EMBEDDINGS = ("quantise_only", "random_search", "flat_bayesian")
 
 
 def alternatives(seat: Seat) -> dict[str, Play]:
@@ -115,11 +126,18 @@ def alternatives(seat: Seat) -> dict[str, Play]:
     return {name: ALTERNATIVES[name] for name in names}
 
 
-def tried(seat: Seat, spec: ProfileSpec, candidates: Iterable[tuple[Student, bytes]]) -> Ended:
-    """One after the other, each a round, until one measures within every limit."""
+def tried(
+    seat: Seat,
+    spec: ProfileSpec,
+    candidates: Iterable[tuple[Student, bytes]],
+    reports: list[DistillationMetric] | None = None,
+) -> Ended:
+    """One after the other, each a round, until one measures within every limit; `reports` are
+    where who proposes them reads what was measured."""
     table = seat.built.family.table
     floor = accuracy_floor(spec, table.registered_accuracy)
     ended = Ended(Verdict(kind=VerdictKind.BEST_EFFORT, why="none was within every limit"), 0, 0)
+    ended.reports = ended.reports if reports is None else reports
     for round, (student, trained) in enumerate(candidates, 1):
         report = seat.measure(student, trained, spec, round)
         ended.rounds, ended.trained = round, trained
@@ -156,9 +174,8 @@ def shrinking(seat: Seat, spec: ProfileSpec) -> Iterator[Student]:
 
 def fitting(seat: Seat, spec: ProfileSpec) -> Iterator[StudentFacts]:
     """Rows whose sizes are within the limits, by the table."""
-    for row in seat.built.family.table.rows:
-        if row.storage_bytes <= spec.storage_bytes and row.memory_bytes <= spec.memory_bytes:
-            yield row
+    table = seat.built.family.table
+    return (table.rows[index] for index in rivals.fitting(table, spec))
 
 
 def largest(seat: Seat) -> int:

@@ -8,20 +8,30 @@ What was tuned was tuned on grounds 101 to 103, which are never reported.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from multiprocessing import get_context
 from statistics import mean, median
 
 from rich.progress import track
 
 from benchmarks.knowledge import rivals
-from benchmarks.knowledge.ground import Device, Ground, profile
-from benchmarks.knowledge.grounds import trained
+from benchmarks.knowledge.ground import Device, Ground, Spread, profile, spreads
+from benchmarks.knowledge.grounds import calibrated, sampled
 from benchmarks.knowledge.planner_plot import draw
 from benchmarks.report import Measured, Value
 from stillhouse.contribution import lesson
 from stillhouse.cost import Family
-from stillhouse.entities import Constraint, FamilyTable, ProfileSpec, Student, Verdict, VerdictKind
+from stillhouse.entities import (
+    Constraint,
+    DistillationMetric,
+    FamilyTable,
+    ProfileSpec,
+    Student,
+    Verdict,
+    VerdictKind,
+)
 from stillhouse.fleet import Experience, FleetPrior
 from stillhouse.limits import accuracy_floor, missed, with_limits
 from stillhouse.planner import PlanInput, plan
@@ -30,7 +40,7 @@ from stillhouse.verdict import judge
 SEEDS = (11, 12, 13)  # of families that nothing was tuned on
 DATA = ("wrist", "mnist")
 DEVICES, LONG_DEVICES = 167, 500  # a family
-FEW, LONG_FEW = 12, 50  # of those, for the Bayesian optimisation, which takes its time
+FEW, LONG_FEW = 24, 60  # of those, for the Bayesian optimisation, which takes its time
 MAX_ROUNDS = rivals.MAX_ROUNDS
 
 
@@ -116,13 +126,14 @@ def holds(
     return bool(device.meets(with_limits(spec, limits))[device.ground.place(student)])
 
 
-def rival(propose: Callable[[Device, ProfileSpec], rivals.Propose]) -> Player:
+def rival(among: rivals.Rival) -> Player:
     """Takes the first student that measures within every limit."""
 
     def play(device: Device, spec: ProfileSpec) -> Outcome:
         table = device.ground.table
-        floor, following = accuracy_floor(spec, table.registered_accuracy), propose(device, spec)
-        reports = []
+        floor = accuracy_floor(spec, table.registered_accuracy)
+        following = among(table, spec, device.seed)
+        reports: list[DistillationMetric] = []
         for round in range(1, MAX_ROUNDS + 1):
             at = following(reports)
             if at is None:
@@ -162,29 +173,37 @@ def players(ground: Ground) -> dict[str, Player]:
 def measure(long: bool) -> Measured:
     """Means of the seeds; `flat_bayesian` plays the first devices of each, and what is said of it
     against the planner is of those devices."""
-    rows: list[dict[str, Value]] = []
     count, few = (LONG_DEVICES, LONG_FEW) if long else (DEVICES, FEW)
-    for seed in SEEDS:
-        for name in DATA:
-            rows += compared(trained(name, seed), seed, count, few)
+    every = [(name, seed) for name in DATA for seed in SEEDS]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        parts = pool.map(sampled, *zip(*every, strict=True))
+        samples = list(track(parts, "training students on clients", total=len(every)))
+        by_data = [samples[at : at + len(SEEDS)] for at in range(0, len(every), len(SEEDS))]
+        found = [spread for each in by_data for spread in spreads(each)]
+        wanted = [(*each, spread, count, few) for each, spread in zip(every, found, strict=True)]
+        playing = pool.map(compared, wanted)
+        rows = [row for part in track(playing, "devices", total=len(every)) for row in part]
     return Measured(metrics(rows), tuple(rows), partial(draw, rows))
 
 
-def compared(ground: Ground, seed: int, count: int, few: int) -> list[dict[str, Value]]:
+def compared(wanted: tuple[str, int, Spread, int, int]) -> list[dict[str, Value]]:
     """A row for each planner; devices are interleaved, so that all meet the same machine."""
+    name, seed, spread, count, few = wanted
+    ground = calibrated(name, seed, spread)
     playing, games = players(ground), list(devices(ground, seed, count))
     outcomes: dict[str, list[Outcome]] = {name: [] for name in playing}
-    for number, (device, spec, _) in enumerate(track(games, f"{ground.name}, {count} devices")):
+    for number, (device, spec, _) in enumerate(games):
         for name, play in playing.items():
             if name != "flat_bayesian" or number < few:
                 outcomes[name].append(play(device, spec))
-    rows = [
+    rows: list[dict[str, Value]] = [
         {"ground": ground.name, "seed": seed, "planner": name, **scored(games, found)}
         for name, found in outcomes.items()
     ]
     same = {"ground": ground.name, "seed": seed, "planner": "planner_beside_flat_bayesian"}
     rows.append({**same, **scored(games, outcomes["planner"][:few])})
     rows[0]["plan_ms"] = plan_ms(games[:20])
+    rows[0] |= asdict(spread)
     return rows
 
 
@@ -220,8 +239,9 @@ def scored(
 
 def truly(device: Device, spec: ProfileSpec, outcome: Outcome) -> bool:
     """It was accepted, and its student is within every limit in truth."""
-    accepted = outcome.kind is VerdictKind.MET and outcome.student is not None
-    return accepted and bool(device.meets(spec)[device.ground.place(outcome.student)])
+    if outcome.kind is not VerdictKind.MET or outcome.student is None:
+        return False
+    return bool(device.meets(spec)[device.ground.place(outcome.student)])
 
 
 def plan_ms(games: Iterable[tuple[Device, ProfileSpec, bool]]) -> float:

@@ -10,69 +10,70 @@ from math import log
 
 import numpy as np
 import optuna
-from optuna.distributions import IntDistribution
+from optuna.distributions import BaseDistribution, IntDistribution
 
-from benchmarks.knowledge.ground import Device, Floats
-from stillhouse.entities import DistillationMetric, ProfileSpec, Student
+from benchmarks.knowledge.ground import Floats
+from stillhouse.entities import DistillationMetric, FamilyTable, ProfileSpec, Student
+from stillhouse.limits import accuracy_floor
 
 MAX_ROUNDS = 8
 STARTUP = 2  # random trials of the Bayesian optimisation before its model
 Propose = Callable[[list[DistillationMetric]], int | None]  # the next row; None at the end
+Rival = Callable[[FamilyTable, ProfileSpec, int], Propose]  # the last is a seed
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
-def fitting(device: Device, spec: ProfileSpec) -> list[int]:
+def fitting(table: FamilyTable, spec: ProfileSpec) -> list[int]:
     """Rows whose sizes are within the limits, by the table."""
     return [
         index
-        for index, row in enumerate(device.ground.table.rows)
+        for index, row in enumerate(table.rows)
         if row.storage_bytes <= spec.storage_bytes and row.memory_bytes <= spec.memory_bytes
     ]
 
 
-def at_random(device: Device, spec: ProfileSpec) -> Propose:
+def at_random(table: FamilyTable, spec: ProfileSpec, seed: int) -> Propose:
     """Random search among what fits."""
-    rng = np.random.default_rng([device.seed, 7])
-    order: Iterator[int] = iter(rng.permutation(fitting(device, spec)).tolist())
+    rng = np.random.default_rng([seed, 7])
+    order: Iterator[int] = iter(rng.permutation(fitting(table, spec)).tolist())
     return lambda _: next(order, None)
 
 
-def shrinking(device: Device, spec: ProfileSpec) -> Propose:
+def shrinking(table: FamilyTable, spec: ProfileSpec, _: int) -> Propose:
     """Uniform shrinking: int8, every stage as deep as the others; the largest that fits, then the
     next smaller one."""
-    rows = device.ground.table.rows
+    rows = table.rows
     uniform = [
         index
-        for index in fitting(device, spec)
+        for index in fitting(table, spec)
         if rows[index].student.bits == 8 and len(set(rows[index].student.depths)) == 1
     ]
     order = iter(sorted(uniform, key=lambda index: -rows[index].macs))
     return lambda _: next(order, None)
 
 
-def bayesian(device: Device, spec: ProfileSpec) -> Propose:
+def bayesian(table: FamilyTable, spec: ProfileSpec, seed: int) -> Propose:
     """Constrained Bayesian optimisation with a flat prior: a Gaussian process of accuracy and one
     of each limit, expected improvement times the chance of all (optuna's GPSampler).
 
     A proposal that cannot fit, or was tried, is moved to the nearest student that can.
     """
-    rows = device.ground.table.rows
-    students = [row.student for row in rows]
+    students = [row.student for row in table.rows]
     axes = axes_of(students)
     places = np.array(
         [[axis.index(v) for axis, v in zip(axes, key(s), strict=True)] for s in students]
     )
     spans = np.array([max(len(axis) - 1, 1) for axis in axes])
     names = [f"axis{i}" for i in range(len(axes))]
-    space = {
+    space: dict[str, BaseDistribution] = {
         name: IntDistribution(0, len(axis) - 1) for name, axis in zip(names, axes, strict=True)
     }
-    floor = device.ground.table.registered_accuracy - spec.max_accuracy_drop
-    sampler = optuna.samplers.GPSampler(seed=device.seed, n_startup_trials=STARTUP)
+    floor = accuracy_floor(spec, table.registered_accuracy)
+    sampler = optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP)
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    free = set(fitting(device, spec))
+    free = set(fitting(table, spec))
     running: list[optuna.Trial] = []
 
     def propose(reports: list[DistillationMetric]) -> int | None:

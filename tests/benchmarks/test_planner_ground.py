@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.knowledge.ground import Device, drawn, profile
+from benchmarks.knowledge.ground import Device, Spread, drawn, people, profile, spreads
 
 rivals = pytest.importorskip("benchmarks.knowledge.rivals", reason="needs the bench extra")
 
@@ -36,10 +36,24 @@ def test_measured_accuracies_lie_around_the_truth():
     assert 0.6 < np.std(scores) < 1.5
 
 
+def test_deviations_are_found_again_under_the_noise_of_their_measurement():
+    rows, true = GROUND.table.rows, Spread(shift=-0.1, person=0.03, fleet=0.01, student=0.015)
+    table = np.array([row.accuracy for row in rows])
+    drawn_around = people(rows, true, seed=1) - table
+    noise = np.random.default_rng(2).normal(0, 0.04, (2, *drawn_around.shape))
+    (found,) = spreads([drawn_around + noise])
+    assert found.shift == pytest.approx(true.shift, abs=0.01)
+    assert found.person == pytest.approx(true.person, rel=0.2)
+    assert found.fleet == pytest.approx(true.fleet, rel=0.4)
+    assert found.student == pytest.approx(true.student, rel=0.2)
+    (nothing,) = spreads([noise])
+    assert max(nothing.person, nothing.fleet, nothing.student) < 0.005
+
+
 @pytest.mark.parametrize("propose", [rivals.at_random, rivals.shrinking, rivals.bayesian])
 def test_a_rival_proposes_what_fits_and_nothing_twice(propose):
-    device, spec, _ = next(game for game in GAMES if len(rivals.fitting(game[0], game[1])) > 9)
-    following, reports, seen = propose(device, spec), [], []
+    device, spec, _ = next(game for game in GAMES if len(rivals.fitting(GROUND.table, game[1])) > 9)
+    following, reports, seen = propose(GROUND.table, spec, 3), [], []
     for round in range(1, 5):
         at = following(reports)
         if at is None:
@@ -48,7 +62,7 @@ def test_a_rival_proposes_what_fits_and_nothing_twice(propose):
         reports.append(device.report(GROUND.table.rows[at].student, round))
     assert seen
     assert len(set(seen)) == len(seen)
-    assert set(seen) <= set(rivals.fitting(device, spec))
+    assert set(seen) <= set(rivals.fitting(GROUND.table, spec))
 
 
 def test_a_players_outcomes_are_scored_by_the_truth():
