@@ -34,7 +34,7 @@ QUANTISED_GAIN = (-0.25, 0.2)  # d_bits: mean and sd of the log latency against 
 FIT_SD, RUN_SD = 0.052, 0.03  # s = .06: what a student keeps over its runs, and what each run adds
 SMOOTH_SHARE = 0.7  # of FIT_SD's variance: what students of like shapes have in common
 
-STUDENT_SD = 0.012  # of one student against the others on that person, as measured (WRIST has .008)
+STUDENT_SD = 0.01  # of one student against the others on that person: .002 to .017 as measured
 WIDTH_SCALE, DEPTH_SCALE, BITS_SCALE = 0.3, 0.5, 2.0  # how far two students tell of each other
 FAR_OUT = 2  # deviations: a person farther from all others is none of that crowd
 SAME_WINDOWS = 0.6  # of a measurement's variance: students are measured on the same windows

@@ -14,7 +14,7 @@ from pydantic import Field
 from stillhouse.entities import Count, Digest, Entity, Student
 
 PEOPLE_SD = 0.06  # of a person's offset from the table, until the fleet has shown its own
-LEAST_PEOPLE_SD = 0.02
+LEAST_PEOPLE_SD = 0.01
 PEOPLE = 8  # devices whose word the spread assumed before counts as much as
 NEWS, GROWTH = 8, 0.25  # an epoch is worth publishing from so many new reports, or such a share
 NORMAL_MAD = 1.4826  # standard deviations in a median absolute deviation

@@ -42,7 +42,7 @@ from stillhouse.limits import (
 Mask = NDArray[np.bool_]
 
 ACCEPT = 0.65  # chance of the accuracy at which a measurement within all limits is believed
-STRICT = 0.96  # the same where the profile wants no false accept; its time then needs ACCEPT, too
+STRICT = 0.94  # the same where the profile wants no false accept; its time then needs ACCEPT, too
 TIE = 0.02  # chances whose ratio is this close to 1 are the same: fewest new bytes decide
 LEAST_POWER_SD = 0.5  # of the log: devices of one fleet differ in power
 LEAST_HOPE = 0.01  # before a device's own reports, no prior of energy says less
