@@ -45,7 +45,7 @@ def measure(long: bool) -> Measured:
         going = progress.add_task("updates", total=len(SEEDS) * len(names))
         for seed in SEEDS:
             for name in names:
-                there = built(name, seed, lambda _: None)
+                there = built(name, seed)
                 task, new = updated(there)
                 students = STUDENTS if not long else tuple(r.student for r in new.table.rows)
                 rows += [row(task, there.family, new, student) for student in students]

@@ -6,7 +6,6 @@ never leaves this machine, and nothing of it is unpickled.
 
 import inspect
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,15 +37,14 @@ FOLDER = Path(".stillhouse") / "bench"
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A task's family; `seconds` of CPU that its build took, now or when it was kept."""
+    """A task with its family, and what its central model scores on the evaluation set."""
 
     task: Task
     family: Family
     registered: Score
-    seconds: float
 
 
-def built(name: str, seed: int, heard: Callable[[str], None] = print) -> Built:
+def built(name: str, seed: int) -> Built:
     """The family of a task's central model, as the system registers it; kept for the next time."""
     torch.set_num_threads(1)  # the same bytes on every run
     cache, place = Cache(FOLDER), [name, seed, *made_by(TASKS[name])]
@@ -58,18 +56,8 @@ def built(name: str, seed: int, heard: Callable[[str], None] = print) -> Built:
     registered = evaluate(
         central(task), task.evaluation, task.spec.preprocessing, embeds=task.embeds
     )
-    spent: list[float] = []
-
-    def make() -> bytes:
-        started = time.process_time()
-        family = family_of(task, registered)
-        spent.append(time.process_time() - started)
-        return family.to_bytes()
-
-    family = Family.from_bytes(keep("family", make))
-    seconds = float(keep("seconds", lambda: str(spent[0]).encode()))
-    heard(f"{name} {seed}: {len(family.table.rows)} students, {seconds:.0f} s of CPU")
-    return Built(task, family, registered, seconds)
+    family = Family.from_bytes(keep("family", lambda: family_of(task, registered).to_bytes()))
+    return Built(task, family, registered)
 
 
 def made_by(function: Callable[..., object]) -> list[str]:

@@ -38,7 +38,7 @@ Half = tuple[Recordings, Callable[[NDArray[np.int64]], Floats]]  # with the weig
 
 def calibrated(name: str, seed: int, spread: Spread) -> Ground:
     """The ground of a task's family, its people drawn by `spread`."""
-    family = built(name, seed, lambda _: None).family
+    family = built(name, seed).family
     header, rows = family.header, family.table.rows
 
     def timed() -> Floats:
@@ -55,7 +55,7 @@ def calibrated(name: str, seed: int, spread: Spread) -> Ground:
 
 def sampled(name: str, seed: int) -> Floats:
     """[2, clients, students]: the accuracy of a few trained students less the table's; kept."""
-    there = built(name, seed, lambda _: None)
+    there = built(name, seed)
     return _kept("trained", there.family.digest, lambda: _trained(there))
 
 
