@@ -22,7 +22,7 @@ from stillhouse.cost import Family
 from stillhouse.entities import FamilyTable
 from stillhouse.errors import StillhouseError
 from stillhouse.fleet import Lesson
-from stillhouse.vault import FLEET
+from stillhouse.versions import FLEET
 
 FAMILIES = 8  # whose arrays stay in memory
 Read = Callable[[Mapping[str, int]], dict[str, FleetReports]]

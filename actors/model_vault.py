@@ -27,7 +27,8 @@ from stillhouse.entities import FamilyTable, Principal, Role
 from stillhouse.errors import NotFound, StillhouseError
 from stillhouse.events import AliasSet, ModelAnnounced, PriorPublished
 from stillhouse.observations import observations
-from stillhouse.vault import (
+from stillhouse.versions import (
+    EVENTS,
     NameRow,
     RegistrationFailed,
     VersionRow,
@@ -77,7 +78,7 @@ class ModelVault:
         """What was published after this sequence number, oldest first."""
         records: list[tuple[int, Record]] = []
         while page := self._journal.events_after(after, FEED_PAGE):
-            decoded = ((each.sequence, announced(rules.EVENTS.decode(each.data))) for each in page)
+            decoded = ((each.sequence, announced(EVENTS.decode(each.data))) for each in page)
             records += [(sequence, record) for sequence, record in decoded if record]
             after = page[-1].sequence
         return records

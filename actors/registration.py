@@ -18,7 +18,7 @@ from cluster.sources import code_digest
 from stillhouse.decisions import Effect
 from stillhouse.entities import CentralModel, CentralModelSpec, FamilyTable, digest_of
 from stillhouse.errors import UnsupportedFormat
-from stillhouse.vault import (
+from stillhouse.versions import (
     Evaluated,
     FamilyBuilt,
     Measured,

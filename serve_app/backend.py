@@ -19,7 +19,7 @@ from stillhouse.errors import Overloaded, StillhouseError
 from stillhouse.ids import shard_of
 from stillhouse.listing import Filters, Position
 from stillhouse.rows import DeadLetterRow, DistillationJobRow
-from stillhouse.vault import NameRow
+from stillhouse.versions import NameRow
 from stillhouse.wire.messages import TrustAnchors
 
 MANY = 10_000  # events of one story at once

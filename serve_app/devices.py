@@ -27,7 +27,7 @@ from stillhouse.errors import Forbidden, NotFound
 from stillhouse.ids import client_hash, derived_id, principal_id
 from stillhouse.monitoring import MetricReceipt
 from stillhouse.rows import KeyPair
-from stillhouse.vault import table_key
+from stillhouse.versions import table_key
 from stillhouse.wire.identity import PublicKeys, seal_challenge, verify_enrolment
 from stillhouse.wire.messages import (
     Confirmation,

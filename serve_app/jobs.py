@@ -38,7 +38,7 @@ from stillhouse.rows import (
     catalogue_key,
     prior_key,
 )
-from stillhouse.vault import table_key
+from stillhouse.versions import table_key
 from stillhouse.wire.messages import (
     Explanation,
     JobGraph,

@@ -11,7 +11,7 @@ from serve_app.lists import PAGE, Cursor, Limit
 from stillhouse.authorization import authorize
 from stillhouse.entities import Entity, Name, Principal, Role
 from stillhouse.errors import Invalid, NotFound
-from stillhouse.vault import (
+from stillhouse.versions import (
     CentralModelVersion,
     CompleteFile,
     NameRow,

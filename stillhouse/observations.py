@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from stillhouse.entities import JobState
 from stillhouse.events import JobClosed, JobMoved, JobSubmitted, ModelResolved
 from stillhouse.rows import DistillationJobRow
-from stillhouse.vault import TableStored
+from stillhouse.versions import TableStored
 
 JOBS = "jobs"  # distillation jobs by state
 TRANSITIONS = "transitions"  # moves of jobs of the graph

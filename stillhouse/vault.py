@@ -6,235 +6,57 @@ to the shards, as a record of the feed. Owners and operators enrol here, by the 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Any
 
 from stillhouse import evolve as shard
 from stillhouse.authorization import authorize
-from stillhouse.codec import Codec
 from stillhouse.commands import ConfirmEnrolment, Enrol, LearnFromFleet
 from stillhouse.decisions import Answer, Deadline, Decision, Effect, Index, Request, accepted
 from stillhouse.draft import Draft
 from stillhouse.enrolment import confirm, open_enrolment
-from stillhouse.entities import CentralModel, CentralModelSpec, Entity, FamilyTable, Principal
+from stillhouse.entities import Principal
 from stillhouse.errors import Conflict, Invalid, NotFound, StaleAttempt
 from stillhouse.events import (
     AliasSet,
-    Enrolled,
-    EnrolmentOpened,
     FleetRead,
     LessonsLearnt,
     ModelAnnounced,
     PriorPublished,
 )
-from stillhouse.fleet import Experience, FleetPrior
-from stillhouse.rows import EnrolmentRow, PrincipalRow, Rows, find, get
+from stillhouse.fleet import Experience
+from stillhouse.rows import Rows, find, get
 from stillhouse.schedule import CLUSTER_LEASE_S, MAX_ATTEMPTS
-
-FILES = frozenset({"weights", "transfer", "evaluation"})
-MORE_FILES = frozenset({"training"})  # labelled; students can do without
-
-
-class VersionState(StrEnum):
-    """Where a version stands on its way into the catalogue."""
-
-    UPLOADING = "UPLOADING"
-    EVALUATING = "EVALUATING"
-    BUILDING = "BUILDING"
-    AVAILABLE = "AVAILABLE"
-    FAILED = "FAILED"
-
+from stillhouse.versions import (
+    EVENTS,
+    FILES,
+    FLEET,
+    MORE_FILES,
+    ROWS,
+    CompleteFile,
+    Evaluated,
+    FamilyBuilt,
+    FileReceived,
+    FleetCursorRow,
+    FleetRow,
+    NameRow,
+    RegistrationFailed,
+    SetAlias,
+    StartUpload,
+    TableRow,
+    TableStored,
+    UploadStarted,
+    VersionMeasured,
+    VersionMoved,
+    VersionRow,
+    VersionState,
+    fleet_key,
+    name_key,
+    table_key,
+    version_key,
+)
 
 EFFECTS = {VersionState.EVALUATING: "evaluate", VersionState.BUILDING: "build_family"}
-
-
-class Measured(Entity):
-    """What the system measured of a central model, on the owner's evaluation set."""
-
-    accuracy: float
-    accuracy_se: float
-    evaluation_set: str
-    size_bytes: int
-    parameters: int
-
-
-class CentralModelVersion(Entity):
-    """A version as its owner sees it."""
-
-    name: str
-    version: int
-    owner_id: str
-    state: VersionState
-    why: str
-    files: dict[str, bool]  # True once the whole file is there
-    build_progress: float = 0.0  # share of the family's build; filled in by the API
-    family_reused: bool = False  # the family had been built before, from the same files
-    measured: Measured | None
-    model: CentralModel | None
-
-
-@dataclass(frozen=True, slots=True)
-class NameRow:
-    name: str
-    owner_id: str
-    versions: int = 0  # how many have been started
-    latest: int | None = None  # of those that are available
-    aliases: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class VersionRow:
-    name: str
-    version: int
-    owner_id: str
-    spec: CentralModelSpec
-    received: tuple[str, ...] = ()
-    state: VersionState = VersionState.UPLOADING
-    attempt: int = 0
-    why: str = "waits for its files"
-    measured: Measured | None = None
-    model: CentralModel | None = None
-    family_reused: bool = False
-
-    def document(self) -> CentralModelVersion:
-        """The version as its owner sees it."""
-        return CentralModelVersion(
-            name=self.name,
-            version=self.version,
-            owner_id=self.owner_id,
-            state=self.state,
-            why=self.why,
-            files={name: name in self.received for name in self.spec.files},
-            family_reused=self.family_reused,
-            measured=self.measured,
-            model=self.model,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class TableRow:
-    family_digest: str
-    table: FamilyTable
-
-
-@dataclass(frozen=True, slots=True)
-class FleetRow:
-    """What the fleet's reports say of a family, and the epoch that was made of them last."""
-
-    family_digest: str
-    experience: Experience
-    prior: FleetPrior | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FleetCursorRow:
-    """How far the reports of each shard were counted: its name -> sequence."""
-
-    sequences: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class StartUpload:
-    name: str
-    spec: CentralModelSpec
-
-
-@dataclass(frozen=True, slots=True)
-class CompleteFile:
-    name: str
-    version: int
-    file: str
-    digest: str  # of the bytes that arrived
-
-
-@dataclass(frozen=True, slots=True)
-class SetAlias:
-    name: str
-    alias: str
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    name: str
-    version: int
-    attempt: int
-    measured: Measured
-
-
-@dataclass(frozen=True, slots=True)
-class FamilyBuilt:
-    name: str
-    version: int
-    attempt: int
-    model: CentralModel
-    table: FamilyTable
-    reused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RegistrationFailed:
-    name: str
-    version: int
-    attempt: int
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class UploadStarted:
-    name: str
-    version: int
-    owner_id: str
-    spec: CentralModelSpec
-
-
-@dataclass(frozen=True, slots=True)
-class FileReceived:
-    name: str
-    version: int
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
-class VersionMoved:
-    name: str
-    version: int
-    state: VersionState
-    why: str
-    lease_until: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VersionMeasured:
-    name: str
-    version: int
-    measured: Measured
-
-
-@dataclass(frozen=True, slots=True)
-class TableStored:
-    name: str
-    version: int
-    table: FamilyTable
-    reused: bool
-
-
-ROWS = Codec(EnrolmentRow, PrincipalRow, NameRow, VersionRow, TableRow, FleetRow, FleetCursorRow)
-EVENTS = Codec(
-    EnrolmentOpened,
-    Enrolled,
-    UploadStarted,
-    FileReceived,
-    VersionMoved,
-    VersionMeasured,
-    TableStored,
-    ModelAnnounced,
-    AliasSet,
-    LessonsLearnt,
-    PriorPublished,
-    FleetRead,
-)
 encode = ROWS.encode
 encode_event = EVENTS.encode
 STREAMS = EVENTS.first_fields()
@@ -247,25 +69,6 @@ def decode(key: str, data: bytes) -> Any:  # noqa: ARG001  the class stands in t
 def stream(event: Any) -> str:
     """The name or principal whose story the event belongs to."""
     return str(getattr(event, STREAMS[type(event)]))
-
-
-def name_key(name: str) -> str:
-    return f"name/{name}"
-
-
-def version_key(name: str, version: int) -> str:
-    return f"version/{name}@{version}"
-
-
-def table_key(family_digest: str) -> str:
-    return f"table/{family_digest}"
-
-
-FLEET = "fleet"  # the key of how far the shards were read
-
-
-def fleet_key(family_digest: str) -> str:
-    return f"fleet/{family_digest}"
 
 
 def reads(request: Request) -> frozenset[str]:

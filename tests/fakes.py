@@ -20,7 +20,7 @@ from stillhouse.errors import Conflict, NotFound, StillhouseError
 from stillhouse.ids import client_hash
 from stillhouse.listing import Filters, Position
 from stillhouse.rows import DeadLetterRow, DistillationJobRow, PrincipalRow
-from stillhouse.vault import NameRow, name_key, version_key
+from stillhouse.versions import NameRow, name_key, version_key
 from stillhouse.wire.identity import ClusterKey
 from stillhouse.wire.messages import TrustAnchors
 

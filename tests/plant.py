@@ -25,7 +25,8 @@ from stillhouse.grants import grant
 from stillhouse.jobs import ON_CLUSTER, Kind
 from stillhouse.planner import plan
 from stillhouse.rows import DeliveryRow, DistillationJobRow
-from stillhouse.vault import (
+from stillhouse.verdict import judge
+from stillhouse.versions import (
     FILES,
     CompleteFile,
     Evaluated,
@@ -34,7 +35,6 @@ from stillhouse.vault import (
     StartUpload,
     version_key,
 )
-from stillhouse.verdict import judge
 from stillhouse.wire.seal import ChunkPlace, sealed_chunk
 
 OWNER = Principal(id="own-00000000-0000000000000000", role=Role.OWNER)

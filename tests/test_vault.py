@@ -22,7 +22,7 @@ from stillhouse.errors import Conflict, Forbidden, Invalid, NotFound, StaleAttem
 from stillhouse.events import ModelAnnounced
 from stillhouse.rows import KeyPair
 from stillhouse.schedule import MAX_ATTEMPTS
-from stillhouse.vault import (
+from stillhouse.versions import (
     CompleteFile,
     Evaluated,
     FamilyBuilt,

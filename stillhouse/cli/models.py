@@ -14,7 +14,7 @@ from stillhouse.compress.foreign import foreign
 from stillhouse.entities import CentralModelSpec, Role
 from stillhouse.errors import NotFound
 from stillhouse.sdk import Stillhouse, Version
-from stillhouse.vault import MORE_FILES
+from stillhouse.versions import MORE_FILES
 
 app = typer.Typer(no_args_is_help=True, help="Central models.")
 As = Annotated[Role, typer.Option("--as", help="owner: its own models; others: what is available")]

@@ -19,7 +19,7 @@ from stillhouse.commands import AnnouncePrior, LearnFromFleet
 from stillhouse.decisions import Answer
 from stillhouse.errors import StaleAttempt
 from stillhouse.fleet import NEWS
-from stillhouse.vault import FLEET, FleetRow, fleet_key
+from stillhouse.versions import FLEET, FleetRow, fleet_key
 
 DIGEST = "b" * 64
 TABLE = FAMILY.model_copy(update={"family_digest": DIGEST})

@@ -11,7 +11,7 @@ from actors.registration import Files
 from stillhouse.compress.container import Family
 from stillhouse.decisions import Request
 from stillhouse.errors import VerificationFailed
-from stillhouse.vault import FILES, StartUpload, version_key
+from stillhouse.versions import FILES, StartUpload, version_key
 
 EARLIER = save({}, {"family": "{}"})  # its header says nothing of training
 

@@ -30,7 +30,7 @@ from stillhouse.decisions import Answer, Request
 from stillhouse.entities import TRAINABLE, FamilyTable, Principal, Role
 from stillhouse.errors import Conflict, Invalid
 from stillhouse.rows import DistillationJobRow
-from stillhouse.vault import VersionRow, VersionState
+from stillhouse.versions import VersionRow, VersionState
 
 SHARD = JournalIdentity("local", "shard-0", 2)
 VAULT = JournalIdentity("local", "vault", 2)

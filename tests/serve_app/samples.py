@@ -20,7 +20,7 @@ from stillhouse.entities import (
     Role,
     Student,
 )
-from stillhouse.vault import FILES
+from stillhouse.versions import FILES
 from stillhouse.wire.identity import Identity, sign_enrolment
 from stillhouse.wire.messages import (
     Ack,

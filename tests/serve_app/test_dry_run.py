@@ -14,7 +14,7 @@ from stillhouse.decisions import Request
 from stillhouse.entities import SYSTEM, Role, VerdictKind
 from stillhouse.errors import ModelAbsent, NotFound
 from stillhouse.fleet import FleetPrior
-from stillhouse.vault import TableRow, table_key
+from stillhouse.versions import TableRow, table_key
 
 MODEL = model().model_copy(update={"family_digest": FAMILY.family_digest})
 
