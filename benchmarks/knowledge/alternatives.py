@@ -37,12 +37,12 @@ def quantise_only(seat: Seat, spec: ProfileSpec) -> Ended:
     """The central model itself, its weights rounded to 8 bits, then to 4; trained nowhere."""
 
     def candidates() -> Candidates:
-        for row in fitting(seat, spec):
-            full = row.student.width == 1 and row.parameters == largest(seat)
-            if full and row.student.bits in WHOLE_BITS:
+        for bits in WHOLE_BITS:
+            whole = seat.whole.model_copy(update={"bits": bits})
+            if seat.storage_bytes(whole) <= spec.storage_bytes:
                 model = central(seat.built.task)
-                quantise(model, seat.built.task.spec.architecture, row.student.bits)
-                yield row.student, to_safetensors(model)
+                quantise(model, seat.built.task.spec.architecture, bits)
+                yield whole, to_safetensors(model)
 
     return tried(seat, spec, candidates())
 
@@ -141,7 +141,7 @@ def tried(
     for round, (student, trained) in enumerate(candidates, 1):
         report = seat.measure(student, trained, spec, round)
         ended.rounds, ended.trained = round, trained
-        ended.wire_bytes += table.facts(student).wire_bytes
+        ended.wire_bytes += seat.storage_bytes(student)
         ended.reports.append(report)
         if not missed(spec, floor, report):
             ended.verdict = Verdict(kind=VerdictKind.MET, why="measured", student=student)
@@ -176,7 +176,3 @@ def fitting(seat: Seat, spec: ProfileSpec) -> Iterator[StudentFacts]:
     """Rows whose sizes are within the limits, by the table."""
     table = seat.built.family.table
     return (table.rows[index] for index in rivals.fitting(table, spec))
-
-
-def largest(seat: Seat) -> int:
-    return max(row.parameters for row in seat.built.family.table.rows)

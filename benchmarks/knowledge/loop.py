@@ -21,6 +21,7 @@ from benchmarks.knowledge.play import Ended, Seat
 from benchmarks.report import Measured, Value
 from edge_sim.scenario import DeviceModel
 from stillhouse.chunks import chunks_for
+from stillhouse.compress.architectures import network
 from stillhouse.edge.probe import host_calibration
 from stillhouse.entities import (
     Constraint,
@@ -97,8 +98,9 @@ def _play_all(wanted: tuple[str, int, int, bool]) -> list[dict[str, Value]]:
     """All profiles of one data set and seed, and the alternatives on the same if they play."""
     name, seed, count, alternatives_play = wanted
     there = built(name, seed)
-    pre, grid = there.task.spec.preprocessing, there.task.grid
-    host = host_calibration(there.family.header.architecture, pre, grid.shapes())
+    pre, architecture = there.task.spec.preprocessing, there.family.header.architecture
+    whole = Student(width=1, depths=network(architecture).depths, bits=32)
+    host = host_calibration(architecture, pre, (*there.task.grid.shapes(), whole))
     rows: list[dict[str, Value]] = []
     for index in range(count):
         case = case_of(there, host, seed, index)

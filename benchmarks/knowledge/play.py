@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from benchmarks.knowledge.families import Built
 from benchmarks.knowledge.tasks import Client
-from edge_sim.device import Calibration, SimulatedWorkbench
+from edge_sim.device import Calibration, SimulatedWorkbench, weights_bytes
 from edge_sim.scenario import DeviceModel
 from stillhouse.compress.arch import Network, build, load_weights
+from stillhouse.compress.architectures import network
 from stillhouse.compress.pack import build_pack, spans
 from stillhouse.edge.train import accuracy
 from stillhouse.edge.workbench import PrivateData
@@ -141,8 +142,19 @@ class Seat:
             cpu_cores=spec.cpu_cores,
             seed=self.seed + round,
         )
-        facts = self.built.family.table.facts(student)
-        return self.bench.measure(work, trained, facts.storage_bytes)
+        return self.bench.measure(work, trained, self.storage_bytes(student))
+
+    @property
+    def whole(self) -> Student:
+        """The shape of the central model, which need not be in the family."""
+        return Student(width=1, depths=network(self.card.architecture).depths, bits=32)
+
+    def storage_bytes(self, student: Student) -> int:
+        """By the family's table; of the central model its weights."""
+        rows = {row.student: row.storage_bytes for row in self.built.family.table.rows}
+        if student in rows:
+            return rows[student]
+        return weights_bytes(self.card, student, quantised=student.bits < 32)
 
     def tested(self, student: Student, trained: bytes) -> float:
         """Accuracy on recordings that neither the device nor any rule ever sees."""
