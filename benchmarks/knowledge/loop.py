@@ -2,9 +2,8 @@
 could have done, on the same clients and profiles.
 
 A feasible profile is one built around a student that was really trained on that client, plus a
-margin, and that holds on recordings of the client which no rule sees: what one small set says alone
-may be chance. The others are tightened until no student that fits is fast enough, or none fits.
-Every MET is checked once more on those unseen recordings.
+margin; the others are tightened until no student that fits is fast enough, or none fits. Every MET
+is checked once more on recordings that no rule ever sees.
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -38,7 +37,6 @@ DATA = ("minilm", "mnist", "wrist")  # the longest first
 SEEDS = (11, 12, 13)
 PROFILES, LONG = 4, 12  # a data set and seed
 INFEASIBLE_EACH = 4  # the last of so many profiles is one
-DRAWS = 20  # until a student holds on unseen recordings
 TOO_TIGHT = 0.6  # of what the smallest student takes
 
 
@@ -132,23 +130,15 @@ def case_of(built: Built, host: dict[Student, float], seed: int, index: int) -> 
     )
     seat = Seat(built, clients[index % len(clients)], model, host, 1000 * seed + index)
     table = built.family.table
-    for _ in range(DRAWS):
-        around = table.rows[int(rng.integers(len(table.rows)))].student
-        spec, holds = trained_profile(seat, around, rng)
-        if holds:
-            break
-    else:
-        raise ValueError(f"none of {DRAWS} students of {built.task.name} holds on unseen data")
+    around = table.rows[int(rng.integers(len(table.rows)))].student
+    spec = trained_profile(seat, around, rng)
     if index % INFEASIBLE_EACH != INFEASIBLE_EACH - 1:
         return Case(seat, spec, True, str(around))
     return Case(seat, impossible(seat, spec, rng), False, str(around))
 
 
-def trained_profile(
-    seat: Seat, around: Student, rng: np.random.Generator
-) -> tuple[ProfileSpec, bool]:
-    """Limits a margin beyond what `around` measured after really training on this client, and
-    whether it is accurate enough for them on unseen recordings, too."""
+def trained_profile(seat: Seat, around: Student, rng: np.random.Generator) -> ProfileSpec:
+    """Limits a margin beyond what `around` measured after really training on this client."""
     table = seat.built.family.table
     recipes = chunks_for(table, around, len(seat.built.family.public))
     recipe = TrainingRecipe(**table.training.model_dump(), seed=seat.seed)
@@ -159,18 +149,15 @@ def trained_profile(
         latency_p95_ms=1e6,
         max_accuracy_drop=0.99,
     )
-    trained = seat.train(around, recipe, recipes)
-    report = seat.measure(around, trained, wide, 1)
+    report = seat.measure(around, seat.train(around, recipe, recipes), wide, 1)
     floor = report.accuracy - standard_error(report)
-    spec = ProfileSpec(
+    return ProfileSpec(
         cpu_cores=1,
         memory_bytes=int(report.peak_memory_bytes * exp(rng.uniform(0.05, 0.5))),
         storage_bytes=int(report.storage_bytes * exp(rng.uniform(0.05, 0.5))),
         latency_p95_ms=report.latency_p95_ms * exp(rng.uniform(0.1, 0.4)),
         max_accuracy_drop=min(0.99, max(0.0, table.registered_accuracy - floor)),
     )
-    unseen = seat.tested(around, trained)
-    return spec, unseen >= accuracy_floor(spec, table.registered_accuracy)
 
 
 def impossible(seat: Seat, spec: ProfileSpec, rng: np.random.Generator) -> ProfileSpec:
