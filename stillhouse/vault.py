@@ -1,8 +1,7 @@
 """The vault's rules: an owner uploads a central model; it is measured, its family built, announced.
 
-A version is UPLOADING until all its sealed files are there, EVALUATING while the system measures
-its accuracy itself, BUILDING while the family is trained, and then AVAILABLE: only that event goes
-to the shards, as a record of the feed. Owners and operators enrol here, by the rules for clients.
+Only that a version is AVAILABLE goes to the shards, as a record of the feed. Owners and operators
+enrol here, by the rules for clients.
 """
 
 from collections.abc import Callable, Mapping
